@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+
+/// What a probe found out about one feature of the running kernel.
+public enum FeatureSupport: Sendable, Hashable {
+  /// It works here.
+  case supported
+  /// It does not, and this is what to do about it.
+  case unsupported(reason: String, remedy: String)
+  /// The probe could not tell.
+  case unknown(reason: String)
+}
+
+/// One line of `calloutd probe`.
+public struct KernelFeature: Sendable, Hashable {
+  /// A short stable name ("nfqueue", "nft-queue").
+  public let name: String
+  /// The answer.
+  public let support: FeatureSupport
+
+  /// A finding.
+  public init(_ name: String, _ support: FeatureSupport) {
+    self.name = name
+    self.support = support
+  }
+}
+
+/// The capabilities that Callout asks for.
+public enum Capability: UInt64, Sendable, CaseIterable {
+  /// CAP_NET_ADMIN: queues, rules, marks.
+  case netAdmin = 12
+  /// CAP_NET_RAW: raw sockets for injection.
+  case netRaw = 13
+
+  /// The name that `capabilities(7)` uses.
+  public var name: String {
+    switch self {
+    case .netAdmin: "CAP_NET_ADMIN"
+    case .netRaw: "CAP_NET_RAW"
+    }
+  }
+
+  /// Whether the calling thread has it in its effective set.
+  public var isEffective: Bool {
+    var mask: UInt64 = 0
+    guard unsafe clx_effective_capabilities(&mask) == 0 else { return false }
+    return mask >> rawValue & 1 == 1
+  }
+}
