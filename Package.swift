@@ -24,6 +24,7 @@ let testSettings: [SwiftSetting] = [
 let package = Package(
   name: "callout",
   products: [
+    .library(name: "PacketViews", targets: ["PacketViews"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -39,6 +40,9 @@ let package = Package(
 
     // Tier 1.
     .target(name: "Kernel", dependencies: ["CLinux"], swiftSettings: settings),
+    .target(name: "PacketViews", swiftSettings: settings),
+    .testTarget(
+      name: "PacketViewsTests", dependencies: ["PacketViews"], swiftSettings: testSettings),
     .testTarget(
       name: "KernelTests", dependencies: ["Kernel", "CLinux"], swiftSettings: testSettings),
   ]
