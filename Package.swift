@@ -25,6 +25,7 @@ let package = Package(
   name: "callout",
   products: [
     .library(name: "PacketViews", targets: ["PacketViews"]),
+    .library(name: "NetfilterQueue", targets: ["NetfilterQueue"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -36,13 +37,21 @@ let package = Package(
   ],
   targets: [
     // Tier 0: the C fence.
+    .target(
+      name: "CNetfilter",
+      linkerSettings: [.linkedLibrary("netfilter_queue"), .linkedLibrary("mnl")]),
     .target(name: "CLinux"),
 
     // Tier 1.
     .target(name: "Kernel", dependencies: ["CLinux"], swiftSettings: settings),
     .target(name: "PacketViews", swiftSettings: settings),
+    .target(
+      name: "NetfilterQueue", dependencies: ["CNetfilter", "Kernel"], swiftSettings: settings),
     .testTarget(
       name: "PacketViewsTests", dependencies: ["PacketViews"], swiftSettings: testSettings),
+    .testTarget(
+      name: "NetfilterQueueTests", dependencies: ["NetfilterQueue", "CNetfilter", "Kernel"],
+      swiftSettings: testSettings),
     .testTarget(
       name: "KernelTests", dependencies: ["Kernel", "CLinux"], swiftSettings: testSettings),
   ]

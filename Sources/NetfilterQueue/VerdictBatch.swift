@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CNetfilter
+internal import Glibc
+
+/// Verdicts packed into one flat buffer and sent to the kernel with one call.
+///
+/// Used by the thread that owns the queue only.
+@safe
+public final class VerdictBatch {
+  private struct State {
+    var used = 0
+    var last = -1
+    var lastVerdict: UInt32 = 0
+    var lastMark: UInt32 = 0
+    var lastHasMark = false
+    var verdicts: UInt64 = 0
+    var messages: UInt64 = 0
+    var failedSends: UInt64 = 0
+  }
+
+  private static let capacity = 256 << 10
+  private static let sendAttempts = 1000
+  private static let plainBytes = 32
+  private static let markBytes = 8
+
+  private let buffer: UnsafeMutableRawPointer
+  private let state: UnsafeMutablePointer<State>
+  private let descriptor: CInt
+  private let queue: UInt16
+
+  init(descriptor: CInt, queue: UInt16) {
+    self.descriptor = descriptor
+    self.queue = queue
+    unsafe buffer = .allocate(byteCount: Self.capacity, alignment: 64)
+    unsafe state = .allocate(capacity: 1)
+    unsafe state.initialize(to: State())
+  }
+
+  deinit {
+    unsafe state.deallocate()
+    unsafe buffer.deallocate()
+  }
+
+  /// Packets decided so far.
+  public var verdictCount: UInt64 { unsafe state.pointee.verdicts }
+  /// Messages these took; fewer than the packets where runs were merged.
+  public var messageCount: UInt64 { unsafe state.pointee.messages }
+  /// Sends that the kernel refused as a whole.
+  public var failedSends: UInt64 { unsafe state.pointee.failedSends }
+
+  /// Adds a verdict; `mark`, if given, replaces all 32 bits of the packet's mark.
+  ///
+  /// `mergeable` promises that every id below this one has been decided: then a run of equal
+  /// verdicts and marks becomes one `NFQNL_MSG_VERDICT_BATCH`.
+  public func append(_ id: UInt32, _ verdict: Verdict, mark: UInt32?, mergeable: Bool) {
+    let raw = verdict.rawValue
+    unsafe state.pointee.verdicts &+= 1
+    if mergeable, unsafe state.pointee.last >= 0, unsafe state.pointee.lastVerdict == raw,
+      unsafe state.pointee.lastHasMark == (mark != nil),
+      unsafe state.pointee.lastMark == (mark ?? 0)
+    {
+      let message = unsafe buffer + state.pointee.last
+      unsafe message.storeBytes(
+        of: CNF_MESSAGE_VERDICT_BATCH, toByteOffset: 4, as: UInt16.self)
+      unsafe message.storeBytes(of: id.bigEndian, toByteOffset: 28, as: UInt32.self)
+      let packets = unsafe message.load(fromByteOffset: 8, as: UInt32.self) &+ 1
+      unsafe message.storeBytes(of: packets, toByteOffset: 8, as: UInt32.self)
+      return
+    }
+    let length = Self.plainBytes + (mark == nil ? 0 : Self.markBytes)
+    let message = unsafe begin(id, raw, length)
+    if let mark { unsafe Self.put(mark, at: message + Self.plainBytes) }
+    unsafe state.pointee.last = mergeable ? state.pointee.used : -1
+    unsafe state.pointee.lastVerdict = raw
+    unsafe state.pointee.lastMark = mark ?? 0
+    unsafe state.pointee.lastHasMark = mark != nil
+    unsafe state.pointee.used += length
+  }
+
+  /// Adds a verdict with a new payload (a whole IP packet of at most 65531 bytes, which
+  /// is what an attribute can hold).
+  public func append(
+    _ id: UInt32, _ verdict: Verdict, mark: UInt32?, payload: Span<UInt8>
+  ) {
+    precondition(payload.count <= Int(QueueOptions.wholePacket))
+    let head = Self.plainBytes + (mark == nil ? 0 : Self.markBytes)
+    let attribute = 4 + payload.count
+    let length = head + (attribute + 3) & ~3
+    unsafe state.pointee.verdicts &+= 1
+    let message = unsafe begin(id, verdict.rawValue, length)
+    if let mark { unsafe Self.put(mark, at: message + Self.plainBytes) }
+    unsafe message.storeBytes(of: UInt16(attribute), toByteOffset: head, as: UInt16.self)
+    unsafe message.storeBytes(
+      of: UInt16(NFQA_PAYLOAD.rawValue), toByteOffset: head + 2, as: UInt16.self)
+    unsafe payload.withUnsafeBytes { bytes in
+      guard let base = bytes.baseAddress else { return }
+      unsafe (message + head + 4).copyMemory(from: base, byteCount: bytes.count)
+    }
+    for padding in (head + attribute)..<length {
+      unsafe message.storeBytes(of: 0, toByteOffset: padding, as: UInt8.self)
+    }
+    unsafe state.pointee.last = -1
+    unsafe state.pointee.used += length
+  }
+
+  /// Sends what has been added.
+  ///
+  /// The kernel carries the packets on inside this call.
+  public func flush() {
+    let used = unsafe state.pointee.used
+    guard used > 0 else { return }
+    unsafe state.pointee.used = 0
+    unsafe state.pointee.last = -1
+    for _ in 0..<Self.sendAttempts {
+      let sent = unsafe send(descriptor, buffer, used, 0)
+      if sent >= 0 { return }
+      guard errno == EINTR || errno == ENOBUFS else { break }
+    }
+    unsafe state.pointee.failedSends &+= 1
+  }
+
+  private func begin(_ id: UInt32, _ verdict: UInt32, _ length: Int) -> UnsafeMutableRawPointer {
+    if unsafe state.pointee.used + length > Self.capacity { flush() }
+    unsafe state.pointee.messages &+= 1
+    let message = unsafe buffer + state.pointee.used
+    unsafe message.storeBytes(of: UInt32(length), as: UInt32.self)
+    unsafe message.storeBytes(of: CNF_MESSAGE_VERDICT, toByteOffset: 4, as: UInt16.self)
+    unsafe message.storeBytes(of: UInt16(NLM_F_REQUEST), toByteOffset: 6, as: UInt16.self)
+    // The sequence number counts the message's packets: a refusal brings it back.
+    unsafe message.storeBytes(of: 1, toByteOffset: 8, as: UInt32.self)
+    unsafe message.storeBytes(of: 0, toByteOffset: 12, as: UInt32.self)
+    unsafe message.storeBytes(of: 0, toByteOffset: 16, as: UInt16.self)
+    unsafe message.storeBytes(of: queue.bigEndian, toByteOffset: 18, as: UInt16.self)
+    unsafe message.storeBytes(of: 12, toByteOffset: 20, as: UInt16.self)
+    unsafe message.storeBytes(
+      of: UInt16(NFQA_VERDICT_HDR.rawValue), toByteOffset: 22, as: UInt16.self)
+    unsafe message.storeBytes(of: verdict.bigEndian, toByteOffset: 24, as: UInt32.self)
+    unsafe message.storeBytes(of: id.bigEndian, toByteOffset: 28, as: UInt32.self)
+    return unsafe message
+  }
+
+  private static func put(_ mark: UInt32, at attribute: UnsafeMutableRawPointer) {
+    unsafe attribute.storeBytes(of: 8, as: UInt16.self)
+    unsafe attribute.storeBytes(of: UInt16(NFQA_MARK.rawValue), toByteOffset: 2, as: UInt16.self)
+    unsafe attribute.storeBytes(of: mark.bigEndian, toByteOffset: 4, as: UInt32.self)
+  }
+}
