@@ -47,8 +47,12 @@ let package = Package(
     .target(name: "PacketViews", swiftSettings: settings),
     .target(
       name: "NetfilterQueue", dependencies: ["CNetfilter", "Kernel"], swiftSettings: settings),
+    .target(name: "PacketTagging", dependencies: ["Kernel"], swiftSettings: settings),
     .testTarget(
       name: "PacketViewsTests", dependencies: ["PacketViews"], swiftSettings: testSettings),
+    .testTarget(
+      name: "PacketTaggingTests", dependencies: ["PacketTagging", "Kernel"],
+      swiftSettings: testSettings),
     .testTarget(
       name: "NetfilterQueueTests", dependencies: ["NetfilterQueue", "CNetfilter", "Kernel"],
       swiftSettings: testSettings),

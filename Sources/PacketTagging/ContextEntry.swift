@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// One (tag, context) pair on a packet.
+struct Association: BitwiseCopyable {
+  var tag = ContextTag(rawValue: 0)
+  var context: UInt64 = 0
+  var notify = NotifyID.none
+  var layer: UInt16 = 0
+}
+
+/// A second, third or fourth association of a packet.
+struct ExtraAssociation: BitwiseCopyable {
+  var association = Association()
+  var next: UInt32 = 0
+}
+
+/// What a handle stands for: up to four associations and the packets that bear them.
+///
+/// 64 bytes, so that tagging a packet touches one cache line.
+struct ContextEntry: BitwiseCopyable {
+  /// Last met, or ended, in nanoseconds.
+  var time: UInt64 = 0
+  /// Bearers that were let go, eight bits for each `Departure`.
+  var roaming: UInt64 = 0
+  var fingerprint: UInt32 = 0
+  /// The id of the bearer that was met last.
+  var lastID: UInt32 = 0
+  /// The slot whose shared associations are borne here too, 0 if none.
+  var parent: UInt32 = 0
+  /// The first of the further associations, 0 if none.
+  var extra: UInt32 = 0
+  /// Bearers that wait for a verdict.
+  var waiting: UInt8 = 0
+  var associations: UInt8 = 0
+  var hops: UInt8 = 0
+  private var flags: UInt8 = 0
+  /// How often a bearer was sent round `repeatedHook`.
+  var repeats: UInt8 = 0
+  var repeatedHook: UInt8 = 0
+  /// The highest end that one of several bearers has come to.
+  var best = RemovalReason.none
+  var first = Association()
+  /// Tells the packet from others of its flow; 0 if it cannot be told.
+  var digest: UInt16 = 0
+
+  var isLive: Bool {
+    get { flags & 1 != 0 }
+    set { flags = newValue ? flags | 1 : flags & ~1 }
+  }
+  /// In the sweeper's ring.
+  var isWatched: Bool {
+    get { flags & 2 != 0 }
+    set { flags = newValue ? flags | 2 : flags & ~2 }
+  }
+  /// Borne by a clone that its callout has not sent.
+  var isKept: Bool {
+    get { flags & 4 != 0 }
+    set { flags = newValue ? flags | 4 : flags & ~4 }
+  }
+
+  func count(_ departure: Departure) -> UInt8 {
+    UInt8(truncatingIfNeeded: roaming >> UInt64(departure.rawValue &* 8))
+  }
+
+  mutating func increment(_ departure: Departure) {
+    guard count(departure) < .max else { return }
+    roaming &+= 1 << UInt64(departure.rawValue &* 8)
+  }
+
+  mutating func decrement(_ departure: Departure) {
+    guard count(departure) > 0 else { return }
+    roaming &-= 1 << UInt64(departure.rawValue &* 8)
+  }
+
+  /// Bearers of this very handle that were let go.
+  var ownRoaming: UInt64 { roaming & 0x00ff_ffff_ffff_ffff }
+  /// The reason for which associations end when the last bearer ends for `reason`.
+  func ending(_ reason: RemovalReason) -> RemovalReason {
+    reason.rank >= best.rank || best == .none ? reason : best
+  }
+
+  var hasBearers: Bool { waiting > 0 || roaming != 0 }
+}
