@@ -40,6 +40,9 @@ let package = Package(
     .target(
       name: "CNetfilter",
       linkerSettings: [.linkedLibrary("netfilter_queue"), .linkedLibrary("mnl")]),
+    .target(
+      name: "CNFTables",
+      linkerSettings: [.linkedLibrary("nftnl"), .linkedLibrary("mnl")]),
     .target(name: "CLinux"),
 
     // Tier 1.
@@ -48,8 +51,20 @@ let package = Package(
     .target(
       name: "NetfilterQueue", dependencies: ["CNetfilter", "Kernel"], swiftSettings: settings),
     .target(name: "PacketTagging", dependencies: ["Kernel"], swiftSettings: settings),
+    .target(
+      name: "FirewallRules",
+      dependencies: [
+        "CNFTables", "Kernel",
+        .product(name: "Subprocess", package: "swift-subprocess"),
+      ],
+      swiftSettings: settings),
+
+    // Tier 3.
     .testTarget(
       name: "PacketViewsTests", dependencies: ["PacketViews"], swiftSettings: testSettings),
+    .testTarget(
+      name: "FirewallRulesTests", dependencies: ["FirewallRules", "CNFTables"],
+      swiftSettings: testSettings),
     .testTarget(
       name: "PacketTaggingTests", dependencies: ["PacketTagging", "Kernel"],
       swiftSettings: testSettings),

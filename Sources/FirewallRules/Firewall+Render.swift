@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+extension Firewall {
+  /// The rules as text that people can read and load: nft syntax, or iptables-restore input.
+  public static func render(_ ruleSet: RuleSet, backend: RuleBackend) -> String {
+    switch backend {
+    case .nft: nftText(ruleSet)
+    case .nftCompat:
+      """
+      # This kernel lacks the queue statement: calloutd installs the same rules with the xtables
+      # target NFQUEUE, which has no nft syntax. This text loads only where nft_queue is there.
+
+      """ + nftText(ruleSet)
+    case .iptables: iptablesText(ruleSet)
+    }
+  }
+
+  private static func nftText(_ ruleSet: RuleSet) -> String {
+    var lines = [
+      "table inet \(ruleSet.table) {}", "flush table inet \(ruleSet.table)",
+      "table inet \(ruleSet.table) {",
+    ]
+    for hook in ruleSet.hooks.keys.sorted() {
+      let chain = hook.chain(priority: ruleSet.priority)
+      lines.append("  chain \(chain) {")
+      lines.append(
+        "    type filter hook \(hook.name) priority \(ruleSet.priority); policy accept;")
+      for rule in ruleSet.planned where rule.hook == hook { lines.append("    \(rule.nftText)") }
+      lines.append("  }")
+    }
+    return (lines + ["}", ""]).joined(separator: "\n")
+  }
+
+  private static func iptablesText(_ ruleSet: RuleSet) -> String {
+    let parts = Families.both.each.compactMap { family -> String? in
+      guard ruleSet.hooks.values.contains(where: { $0.contains(family) }) else { return nil }
+      let text = IPTablesBackend.restoreText(ruleSet, family: family, saved: SavedRules())
+      return "# \(family.command("tables-restore")) --noflush\n\(text)"
+    }
+    return """
+      # Rules after ours in the same built-in chain never see queued or bypassed packets.
+
+      """ + parts.joined(separator: "\n")
+  }
+}
+
+extension PlannedRule {
+  /// The rule in nft's syntax.
+  fileprivate var nftText: String {
+    var words = ["meta nfproto \(family)"]
+    if let passMark {
+      words.append("meta mark & \(hexadecimal(passMark.mask)) != \(hexadecimal(passMark.value))")
+    }
+    words.append("counter")
+    let numbers = queues.count == 1 ? "\(queues.lowerBound)" : queues.dashed
+    words.append(bypass ? "queue flags bypass to \(numbers)" : "queue to \(numbers)")
+    return words.joined(separator: " ")
+  }
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// One rule of ours as the kernel holds it.
+public struct InstalledRule: Sendable, Equatable {
+  /// The hook it stands at.
+  public var hook: RuleHook
+  /// The priority of its chain.
+  public var priority: Int32
+  /// The one family it is for.
+  public var family: Families
+  /// The queues it hands packets to.
+  public var queues: ClosedRange<UInt16>
+  /// True if packets go on when nobody listens.
+  public var bypass: Bool
+  /// The mark that makes packets skip it.
+  public var passMark: MarkMatch?
+  /// Packets it has handed over or let pass for want of a listener, since it was installed.
+  public var packets: UInt64
+  /// Their bytes, IP headers included.
+  public var bytes: UInt64
+
+  /// The rule without its counters.
+  var planned: PlannedRule {
+    PlannedRule(
+      hook: hook, priority: priority, family: family, queues: queues, bypass: bypass,
+      passMark: passMark)
+  }
+}
+
+/// What one rule of ours has counted since it was installed.
+public struct RuleCounter: Sendable, Equatable {
+  /// The one family that was counted.
+  public var family: Families
+  /// Packets that met the queue statement.
+  public var packets: UInt64
+  /// Their bytes, IP headers included.
+  public var bytes: UInt64
+}
+
+/// The rules of ours that the kernel holds.
+public struct InstalledRules: Sendable, Equatable {
+  /// How they reach the queue.
+  ///
+  /// An empty nft table reads as ``RuleBackend/nft``.
+  public var backend: RuleBackend
+  /// The table's name.
+  public var table: String
+  /// The hooks that have a chain of ours, be it empty.
+  public var hooks: Set<RuleHook> = []
+  /// The rules, by hook and family.
+  public var rules: [InstalledRule] = []
+  /// Rules in our chains that we did not make, by their place or text.
+  public var unrecognized: [String] = []
+
+  /// The counters of all rules.
+  public var counters: [RuleHook: [RuleCounter]] {
+    Dictionary(grouping: rules, by: \.hook).mapValues { rules in
+      rules.map { RuleCounter(family: $0.family, packets: $0.packets, bytes: $0.bytes) }
+    }
+  }
+
+  /// What applying `ruleSet` would change: lines that begin with `- ` or `+ `; none if nothing.
+  public func differences(from ruleSet: RuleSet) -> [String] {
+    let wanted = ruleSet.planned
+    let held = rules.map(\.planned)
+    return held.filter { !wanted.contains($0) }.map { "- \($0)" }
+      + unrecognized.map { "- \($0) (not ours)" }
+      + wanted.filter { !held.contains($0) }.map { "+ \($0)" }
+  }
+
+  /// Puts the rules in the order of ``RuleSet/planned``.
+  mutating func sort() {
+    rules.sort { ($0.hook.rawValue, $0.family.rawValue) < ($1.hook.rawValue, $1.family.rawValue) }
+  }
+}
