@@ -26,6 +26,7 @@ let package = Package(
   products: [
     .library(name: "PacketViews", targets: ["PacketViews"]),
     .library(name: "NetfilterQueue", targets: ["NetfilterQueue"]),
+    .library(name: "CalloutEngine", targets: ["CalloutEngine"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -60,6 +61,11 @@ let package = Package(
       swiftSettings: settings),
 
     // Tier 3.
+    .target(
+      name: "CalloutEngine", dependencies: ["Kernel", "PacketViews", "PacketTagging"],
+      swiftSettings: settings),
+
+    // Tier 5.
     .testTarget(
       name: "PacketViewsTests", dependencies: ["PacketViews"], swiftSettings: testSettings),
     .testTarget(
@@ -69,9 +75,17 @@ let package = Package(
       name: "PacketTaggingTests", dependencies: ["PacketTagging", "Kernel"],
       swiftSettings: testSettings),
     .testTarget(
+      name: "CalloutEngineTests",
+      dependencies: ["CalloutEngine", "PacketTagging", "PacketViews", "Kernel"],
+      swiftSettings: testSettings),
+    .testTarget(
       name: "NetfilterQueueTests", dependencies: ["NetfilterQueue", "CNetfilter", "Kernel"],
       swiftSettings: testSettings),
     .testTarget(
       name: "KernelTests", dependencies: ["Kernel", "CLinux"], swiftSettings: testSettings),
+    .testTarget(
+      name: "BuiltInCalloutTests",
+      dependencies: ["CalloutEngine", "Kernel", "PacketTagging", "PacketViews"],
+      swiftSettings: testSettings),
   ]
 )

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import PacketTagging
+
+/// How much of each packet a callout reads.
+public enum NeededBytes: Sendable, Hashable {
+  /// The headers up to the transport's, 128 bytes.
+  case headers
+  /// So many bytes from the IP header on.
+  case bytes(UInt32)
+  /// Everything; needed for rewriting and cloning.
+  case wholePacket
+
+  /// The number of bytes.
+  public var count: UInt32 {
+    switch self {
+    case .headers: 128
+    case .bytes(let count): max(128, count)
+    case .wholePacket: .max
+    }
+  }
+}
+
+/// What a callout is told about a filter that names it.
+public enum FilterChange: Sendable, Hashable {
+  /// It is about to be added; throwing prevents the whole policy.
+  case added(Filter)
+  /// It has been deleted.
+  case deleted(Filter)
+}
+
+/// Code that classifies packets: subclass it and override what you need.
+///
+/// Mirrors `FWPS_CALLOUT2`. Each worker thread has its own instance, made by the registration's
+/// factory, so an instance's state needs no locks; what several instances share is yours to guard.
+open class Callout {
+  /// A callout.
+  public init() {}
+
+  /// Decides one packet, or only looks at it.
+  ///
+  /// Mirrors `classifyFn`.
+  ///
+  /// Runs on the worker's thread between two packets: never block here. `packet` cannot be kept.
+  open func classify(_ packet: borrowing ClassifiedPacket, _ out: inout Classification) {}
+
+  /// Takes over a packet for which `classify` called `pend` and which no filter blocked after.
+  ///
+  /// Decide it when you can, from any thread; dropping it applies the failure policy.
+  open func pended(_ packet: consuming PendedPacket) {}
+
+  /// Learns of filters that name the callout.
+  ///
+  /// Mirrors `notifyFn`.
+  ///
+  /// Called on the instance of the first worker. Throwing on `.added` refuses the new policy.
+  open func filterChanged(_ change: FilterChange) throws {}
+
+  /// Learns that a flow which bore a context has ended.
+  ///
+  /// Mirrors `flowDeleteFn`.
+  open func flowDeleted(layer: Layer, flowContext: UInt64) {}
+}
+
+/// A callout under a name that filters can give.
+///
+/// Mirrors `FwpsCalloutRegister2` and `FwpmCalloutAdd0` in one.
+public struct CalloutRegistration: Sendable {
+  /// The name, unique in a policy.
+  public var name: String
+  /// Two registrations of the same name and revision are the same callout: a policy change keeps
+  /// the instances.
+  ///
+  /// Give a new revision to have new ones made.
+  public var revision: String
+  /// How much of each packet it reads.
+  public var neededBytes: NeededBytes
+  /// Whether it reads `userID` or `groupID` of the metadata, which cost the kernel a look-up.
+  public var readsSocketOwner: Bool
+  /// Whether it reads the conntrack values of the metadata, where the kernel can send them.
+  public var readsConntrack: Bool
+  /// The tags that belong to it; their contexts end when the callout is taken out of the policy.
+  public var tags: [ContextTag]
+  /// Makes one instance for each worker.
+  public var makeInstance: @Sendable () -> Callout
+
+  /// A registration.
+  public init(
+    name: String, revision: String = "", neededBytes: NeededBytes = .headers,
+    readsSocketOwner: Bool = false, readsConntrack: Bool = false, tags: [ContextTag] = [],
+    makeInstance: @escaping @Sendable () -> Callout
+  ) {
+    self.name = name
+    self.revision = revision
+    self.neededBytes = neededBytes
+    self.readsSocketOwner = readsSocketOwner
+    self.readsConntrack = readsConntrack
+    self.tags = tags
+    self.makeInstance = makeInstance
+  }
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import PacketTagging
+public import PacketViews
+
+/// What a callout says about a packet: the decision, its tags, its new contents.
+///
+/// Mirrors `FWPS_CLASSIFY_OUT0` together with the tagging functions. Valid only inside `classify`.
+public struct Classification: ~Copyable {
+  /// A callout's answer.
+  ///
+  /// The last call before `classify` returns counts.
+  package enum Answer: BitwiseCopyable {
+    case none, permit, block, absorb, `continue`, `repeat`
+    case requeue(UInt16)
+    case pend(deadline: UInt64)
+    case hold(until: UInt64, permits: Bool)
+  }
+
+  package var answer = Answer.none
+  /// Whether the callout may decide freely.
+  ///
+  /// If not, it may only turn a permit into a block. Mirrors `FWPS_RIGHT_ACTION_WRITE`.
+  public internal(set) var canWrite = true
+  package var clearsWrite = false
+  /// Whether the filter is terminating: no answer blocks.
+  ///
+  /// Mirrors `FWP_ACTION_CALLOUT_TERMINATING`.
+  public internal(set) var mustDecide = false
+  package var contexts: ContextTable
+  package var packet = TaggedPacket()
+  package var rewritten = RewrittenPacket()
+  package var events = CalloutEvents()
+  package let desk: any PacketDesk
+  private let defaultDeadline: UInt64
+  /// The queues that somebody had bound at `boundQueuesTime`; asked anew ten times a second.
+  private var boundQueues: [UInt16] = []
+  private var boundQueuesTime: UInt64 = 0
+  private static let boundQueuesAge: UInt64 = 100_000_000
+
+  /// A classification that tags in `contexts`; `desk` answers for packets that leave the call.
+  package init(
+    contexts: consuming ContextTable, desk: any PacketDesk, pendDeadline: UInt64
+  ) {
+    self.contexts = contexts
+    self.desk = desk
+    defaultDeadline = pendDeadline
+  }
+
+  /// Lets the packet go on; a filter of a lower sublayer may still block it.
+  ///
+  /// `FWP_ACTION_PERMIT`.
+  public mutating func permit() { answer = .permit }
+
+  /// Drops the packet, unless a lower sublayer permits it.
+  ///
+  /// `FWP_ACTION_BLOCK`.
+  public mutating func block() { answer = .block }
+
+  /// Drops the packet without a word to anybody.
+  ///
+  /// `FWP_ACTION_BLOCK` with
+  /// `FWPS_CLASSIFY_OUT_FLAG_ABSORB`.
+  public mutating func absorb() { answer = .absorb }
+
+  /// Leaves the decision to the filters that come after.
+  ///
+  /// `FWP_ACTION_CONTINUE`.
+  public mutating func `continue`() { answer = .continue }
+
+  /// Has the packet run through this hook again, four times at most.
+  ///
+  /// `NF_REPEAT`.
+  public mutating func `repeat`() { answer = .repeat }
+
+  /// Hands the packet to another program's queue.
+  ///
+  /// `NF_QUEUE`.
+  public mutating func requeue(to queue: UInt16) throws(RequeueError) {
+    if contexts.now &- boundQueuesTime >= Self.boundQueuesAge || boundQueues.isEmpty {
+      boundQueues = desk.boundQueues()
+      boundQueuesTime = contexts.now
+    }
+    guard boundQueues.contains(queue) else { throw .notBound(queue: queue) }
+    answer = .requeue(queue)
+  }
+
+  /// Keeps the packet waiting.
+  ///
+  /// After arbitration the callout's `pended` gets it to decide.
+  ///
+  /// After `deadline` (the policy's if nil) the failure policy decides.
+  public mutating func pend(deadline: Duration? = nil) {
+    let wait = deadline.map(Self.nanoseconds) ?? defaultDeadline
+    answer = .pend(deadline: contexts.now &+ wait)
+  }
+
+  /// Keeps the packet waiting for a time, then permits or blocks it.
+  public mutating func hold(for time: Duration, thenPermit permits: Bool) {
+    answer = .hold(until: contexts.now &+ Self.nanoseconds(time), permits: permits)
+  }
+
+  /// Makes the decision final for lower sublayers.
+  ///
+  /// Mirrors clearing `FWPS_RIGHT_ACTION_WRITE`.
+  public mutating func clearWriteRight() { clearsWrite = true }
+
+  /// Nanoseconds of a positive duration, at most an hour.
+  static func nanoseconds(_ duration: Duration) -> UInt64 {
+    let (seconds, attoseconds) = duration.components
+    guard seconds >= 0, attoseconds >= 0 else { return 0 }
+    return UInt64(min(seconds, 3600)) * 1_000_000_000 + UInt64(attoseconds) / 1_000_000_000
+  }
+}
+
+// MARK: - Tags
+
+extension Classification {
+  /// Puts a context on the packet.
+  ///
+  /// Mirrors `FwpsNetBufferListAssociateContext1`.
+  public mutating func associate(
+    _ context: UInt64, with tag: ContextTag, notify: NotifyID = .none, flags: UInt32 = 0
+  ) throws(TaggingError) {
+    try contexts.associate(context, with: tag, on: &packet, notify: notify, flags: flags)
+  }
+
+  /// The packet's context under `tag`.
+  ///
+  /// Mirrors `FwpsNetBufferListRetrieveContext0`.
+  public mutating func retrieve(
+    _ tag: ContextTag, removing: Bool = false, flags: UInt32 = 0
+  ) throws(TaggingError) -> UInt64 {
+    try contexts.retrieve(tag, from: &packet, removing: removing, flags: flags)
+  }
+
+  /// Ends the packet's context under `tag`; the event comes later.
+  ///
+  /// Mirrors `FwpsNetBufferListRemoveContext0`.
+  public mutating func remove(_ tag: ContextTag) throws(TaggingError) {
+    _ = try contexts.retrieve(tag, from: &packet, removing: true)
+  }
+
+  /// Whether the packet has a context under `tag`.
+  public mutating func bears(_ tag: ContextTag) -> Bool {
+    (try? contexts.retrieve(tag, from: &packet)) != nil
+  }
+
+  /// The packet's handle, 0 if it has none.
+  public var handle: UInt32 { packet.handle }
+}
+
+// MARK: - Clones
+
+extension Classification {
+  /// Makes a copy of the packet that the callout owns.
+  ///
+  /// It bears no contexts until some are moved or copied to it. Mirrors
+  /// `FwpsAllocateCloneNetBufferList0`; raises `cloned_via_api`.
+  public mutating func clone(_ original: borrowing ClassifiedPacket) throws(RewriteError)
+    -> PacketClone
+  {
+    guard original.layout.isCapturedWhole else { throw .truncated }
+    var bytes = original.copyBytes()
+    if original.metadata.isChecksumPartial { try Self.finishChecksums(of: &bytes, original.layout) }
+    contexts.noteClone(of: packet)
+    return PacketClone(bytes: bytes, like: packet, desk: desk)
+  }
+
+  /// No device does it for a clone: it is sent as bytes.
+  private static func finishChecksums(
+    of bytes: inout [UInt8], _ layout: PacketLayout
+  ) throws(RewriteError) {
+    let count = bytes.count
+    var span = bytes.mutableSpan
+    var edit = try PacketEdit(
+      span.mutablePacketBytes, length: count, layout: layout, checksum: .partial)
+    edit.repairChecksums()
+  }
+
+  /// Moves the context under `tag` from the packet to its clone.
+  public mutating func move(_ tag: ContextTag, to clone: inout PacketClone) throws(TaggingError) {
+    try contexts.move(tag, from: &packet, to: &clone.packet)
+  }
+
+  /// Puts the context under `tag` on the clone too.
+  public mutating func copy(_ tag: ContextTag, to clone: inout PacketClone) throws(TaggingError) {
+    try contexts.copy(tag, from: packet, to: &clone.packet)
+  }
+
+  /// The clone's context under `tag`.
+  public mutating func retrieve(
+    _ tag: ContextTag, from clone: inout PacketClone, removing: Bool = false
+  ) throws(TaggingError) -> UInt64 {
+    try contexts.retrieve(tag, from: &clone.packet, removing: removing)
+  }
+}
+
+/// What callouts counted; read by the worker.
+package struct CalloutEvents: BitwiseCopyable {
+  /// Rewrites that were refused.
+  package var rewritesRefused: UInt64 = 0
+}

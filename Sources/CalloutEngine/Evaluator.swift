@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Kernel
+internal import PacketTagging
+
+/// What became of one packet after all sublayers were asked.
+package struct Decision: BitwiseCopyable {
+  package enum Outcome: BitwiseCopyable {
+    case permit, block, absorb, `repeat`
+    case requeue(UInt16)
+    case pend(deadline: UInt64)
+    case hold(until: UInt64, permits: Bool)
+  }
+  package var outcome = Outcome.permit
+  /// The callout that pends, if one does.
+  package var callout: Int32 = -1
+  /// The policy's filter that decided, -1 if none matched.
+  package var filter: Int32 = -1
+  var isFinal = false
+  /// A pend, hold, repeat or requeue that stands again if the block after it is overridden.
+  private var overridden: (outcome: Outcome, filter: Int32, callout: Int32)?
+
+  package init() {}
+}
+
+extension Classification {
+  /// Runs the filters of the packet's layer and combines their answers.
+  ///
+  /// Every sublayer is asked, so that inspection sees blocked packets too. Block overrides a soft
+  /// permit, a permit overrides a soft block, nothing overrides a hard block, and a hard permit
+  /// yields to a callout's veto only.
+  package mutating func evaluate(
+    _ packet: borrowing ClassifiedPacket, _ policy: borrowing CompiledPolicy,
+    _ callouts: Span<HeldObject<Callout>>, hits: inout [UInt64]
+  ) -> Decision {
+    var decision = Decision()
+    let layer = policy.layers[Int(packet.layer.rawValue)]
+    var position = layer.first
+    while position < layer.end {
+      let filter = policy.filters[position]
+      position += 1
+      guard Self.matches(packet, filter, policy) else { continue }
+      let number = Int(filter.filter)
+      if number < hits.count { hits[number] &+= 1 }
+      if ask(filter, packet, callouts, &decision) { position = Int(filter.nextSublayer) }
+    }
+    return decision
+  }
+
+  /// True if the filter ended its sublayer.
+  private mutating func ask(
+    _ filter: CompiledPolicy.CompiledFilter, _ packet: borrowing ClassifiedPacket,
+    _ callouts: Span<HeldObject<Callout>>, _ decision: inout Decision
+  ) -> Bool {
+    switch filter.action {
+    case .permit:
+      decision.combine(.permit, filter, isHard: false, isCallout: false)
+      return true
+    case .block:
+      decision.combine(.block, filter, isHard: true, isCallout: false)
+      return true
+    case .calloutTerminating, .calloutInspection, .calloutUnknown:
+      canWrite = !decision.isFinal
+      clearsWrite = false
+      mustDecide = filter.action == .calloutTerminating
+      answer = .none
+      callouts[Int(filter.callout)].use { $0.classify(packet, &self) }
+      return settle(filter, &decision)
+    }
+  }
+
+  /// Takes the callout's answer as far as the filter's type and its rights allow.
+  private func settle(_ filter: CompiledPolicy.CompiledFilter, _ decision: inout Decision) -> Bool {
+    if filter.action == .calloutInspection { return false }
+    let outcome: Decision.Outcome
+    switch answer {
+    case .none, .continue:
+      guard filter.action == .calloutTerminating else { return false }
+      outcome = .block
+    case .permit: outcome = .permit
+    case .block: outcome = .block
+    case .absorb: outcome = .absorb
+    case .repeat: outcome = .repeat
+    case .requeue(let queue): outcome = .requeue(queue)
+    case .pend(let deadline): outcome = .pend(deadline: deadline)
+    case .hold(let until, let permits): outcome = .hold(until: until, permits: permits)
+    }
+    decision.combine(outcome, filter, isHard: clearsWrite, isCallout: true)
+    return true
+  }
+
+  private static func matches(
+    _ packet: borrowing ClassifiedPacket, _ filter: CompiledPolicy.CompiledFilter,
+    _ policy: borrowing CompiledPolicy
+  ) -> Bool {
+    var position = Int(filter.firstCondition)
+    let end = Int(filter.endCondition)
+    while position < end {
+      let value = packet.value(of: policy.conditions[position].field)
+      var accepted = false
+      while true {
+        let condition = policy.conditions[position]
+        position += 1
+        if let value, condition.accepts(value) { accepted = true }
+        if condition.endsGroup { break }
+      }
+      if !accepted { return false }
+    }
+    return true
+  }
+}
+
+extension Decision {
+  var blocks: Bool {
+    switch outcome {
+    case .block, .absorb: true
+    default: false
+    }
+  }
+
+  /// Combines with the answer of the next sublayer.
+  mutating func combine(
+    _ next: Outcome, _ filter: CompiledPolicy.CompiledFilter, isHard: Bool, isCallout: Bool
+  ) {
+    let nextBlocks: Bool
+    switch next {
+    case .block, .absorb: nextBlocks = true
+    default: nextBlocks = false
+    }
+    if isFinal {
+      // Only a callout's veto of a hard permit is left.
+      guard !blocks, nextBlocks, isCallout else { return }
+      take(next, filter)
+      return
+    }
+    if case .permit = next, !blocks, self.filter >= 0 {
+      // A plain permit leaves an earlier pend, repeat or requeue standing.
+      isFinal = isHard
+      return
+    }
+    isFinal = isHard
+    if case .permit = next, blocks, let overridden {
+      (outcome, self.filter, callout) = overridden
+      return
+    }
+    if nextBlocks, !blocks { overridden = isOpen ? nil : (outcome, self.filter, callout) }
+    take(next, filter)
+  }
+
+  private var isOpen: Bool {
+    if case .permit = outcome { true } else { false }
+  }
+
+  private mutating func take(_ next: Outcome, _ filter: CompiledPolicy.CompiledFilter) {
+    outcome = next
+    self.filter = filter.filter
+    callout = filter.callout
+  }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import PacketTagging
+internal import PacketViews
+
+/// A band of filters that is evaluated as a whole; higher weights first.
+///
+/// Mirrors `FWPM_SUBLAYER0`.
+public struct Sublayer: Sendable, Hashable {
+  /// Its name, unique in a policy.
+  public var name: String
+  /// Its place among the sublayers.
+  public var weight: UInt16
+
+  /// A sublayer.
+  public init(name: String, weight: UInt16) {
+    self.name = name
+    self.weight = weight
+  }
+}
+
+/// Where a filter stands among those of its sublayer; higher first.
+public enum FilterWeight: Sendable, Hashable {
+  /// This number.
+  case explicit(UInt64)
+  /// By how much the conditions select, below every explicit weight of 2^60 and more.
+  case automatic
+  /// One of 16 bands; automatic inside it.
+  case range(UInt8)
+}
+
+/// What a matching filter does.
+///
+/// Mirrors `FWP_ACTION_*`.
+public enum FilterAction: Sendable, Hashable {
+  /// Let the packet go on; a lower sublayer may still block it.
+  case permit
+  /// Drop the packet for good.
+  case block
+  /// Ask a callout, which must say permit or block.
+  case calloutTerminating(String)
+  /// Show the packet to a callout, whose answer is not asked.
+  case calloutInspection(String)
+  /// Ask a callout, which may also say continue.
+  case calloutUnknown(String)
+
+  /// The callout that is asked, if one is.
+  public var callout: String? {
+    switch self {
+    case .permit, .block: nil
+    case .calloutTerminating(let name), .calloutInspection(let name), .calloutUnknown(let name):
+      name
+    }
+  }
+}
+
+/// At one layer: which packets, and what to do with them.
+///
+/// Mirrors `FWPM_FILTER0`.
+public struct Filter: Sendable, Hashable {
+  /// Its name, for people.
+  public var name: String
+  /// The layer at which it works.
+  public var layer: Layer
+  /// The sublayer it belongs to.
+  public var sublayer: String
+  /// Its place in the sublayer.
+  public var weight: FilterWeight
+  /// What packets must be; none: every packet.
+  public var conditions: [Condition]
+  /// What happens to them.
+  public var action: FilterAction
+
+  /// A filter.
+  public init(
+    name: String, layer: Layer, sublayer: String = "default", weight: FilterWeight = .automatic,
+    conditions: [Condition] = [], action: FilterAction
+  ) {
+    self.name = name
+    self.layer = layer
+    self.sublayer = sublayer
+    self.weight = weight
+    self.conditions = conditions
+    self.action = action
+  }
+
+  /// The weight as a number.
+  public var effectiveWeight: UInt64 {
+    switch weight {
+    case .explicit(let weight): weight
+    case .automatic: specificity
+    case .range(let band): UInt64(min(band, 15)) << 60 | specificity
+    }
+  }
+
+  /// Grows with the bits that the conditions fix; below 2^60.
+  private var specificity: UInt64 {
+    var bits: UInt64 = 0
+    for condition in conditions {
+      switch condition.match {
+      case .equal: bits += 128
+      case .prefix(let prefix):
+        bits += UInt64(prefix.length) * 128 / UInt64(prefix.address.bitWidth)
+      case .range: bits += 64
+      case .flagsAllSet(let set), .flagsAnySet(let set), .flagsNoneSet(let set):
+        bits += UInt64(set.nonzeroBitCount)
+      }
+    }
+    return min(bits, 1 << 60 - 1)
+  }
+}

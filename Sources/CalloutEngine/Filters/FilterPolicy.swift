@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import PacketTagging
+
+/// Everything that decides packets, as one value: it is put in force as a whole or not at all.
+public struct FilterPolicy: Sendable {
+  /// The bands of filters.
+  public var sublayers: [Sublayer]
+  /// The callouts that filters can name.
+  public var callouts: [CalloutRegistration]
+  /// The filters.
+  public var filters: [Filter]
+
+  /// A policy.
+  ///
+  /// The sublayer "default" of weight 0x8000 always exists.
+  public init(
+    sublayers: [Sublayer] = [], callouts: [CalloutRegistration] = [], filters: [Filter] = []
+  ) {
+    self.sublayers = sublayers
+    self.callouts = callouts
+    self.filters = filters
+  }
+
+  /// The layers at which there are filters.
+  public var layers: Set<Layer> { Set(filters.map(\.layer)) }
+}
+
+/// Why a policy cannot be put in force; the one in force stays.
+public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
+  /// A filter names a sublayer that is not there. `STATUS_FWP_SUBLAYER_NOT_FOUND`.
+  case unknownSublayer(filter: String, sublayer: String)
+  /// A filter names a callout that is not there. `STATUS_FWP_CALLOUT_NOT_FOUND`.
+  case unknownCallout(filter: String, callout: String)
+  /// Two sublayers or two callouts have the same name. `STATUS_FWP_ALREADY_EXISTS`.
+  case duplicate(kind: String, name: String)
+  /// Packets at this layer have no such field. `STATUS_FWP_CONDITION_NOT_FOUND`.
+  case fieldNotAtLayer(filter: String, field: String, layer: String)
+  /// The condition's value is not of the field's type. `STATUS_FWP_TYPE_MISMATCH`.
+  case typeMismatch(filter: String, field: String, expected: String)
+  /// No packets are indicated at this layer. `STATUS_FWP_INCOMPATIBLE_LAYER`.
+  case layerHasNoPackets(filter: String, layer: String)
+
+  /// What is wrong and what would be right.
+  public var description: String {
+    switch self {
+    case .unknownSublayer(let filter, let sublayer):
+      "filter \"\(filter)\": there is no sublayer \"\(sublayer)\"; add it to sublayers"
+    case .unknownCallout(let filter, let callout):
+      "filter \"\(filter)\": there is no callout \"\(callout)\"; add it to callouts"
+    case .duplicate(let kind, let name):
+      "two \(kind) are named \"\(name)\"; names must be unique"
+    case .fieldNotAtLayer(let filter, let field, let layer):
+      "filter \"\(filter)\": packets at \(layer) have no \(field)"
+    case .typeMismatch(let filter, let field, let expected):
+      "filter \"\(filter)\": \(field) takes \(expected)"
+    case .layerHasNoPackets(let filter, let layer):
+      "filter \"\(filter)\": no packets are indicated at \(layer)"
+    }
+  }
+}

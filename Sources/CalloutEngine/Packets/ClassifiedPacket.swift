@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import PacketTagging
+public import PacketViews
+
+/// One packet on its way through `classify`: a borrowed view that cannot outlive the call.
+///
+/// Mirrors what `classifyFn` gets as fixed values, metadata and layer data.
+public struct ClassifiedPacket: ~Copyable, ~Escapable {
+  /// The packet from its IP header on, as far as it was copied.
+  ///
+  /// No bytes are ever changed here.
+  public let bytes: RawSpan
+  /// Where its headers lie and what they say.
+  public let layout: PacketLayout
+  /// The layer at which it is classified.
+  public let layer: Layer
+  /// What the kernel says of it.
+  public let metadata: PacketMetadata
+
+  /// A view of a packet whose layout has been parsed from these bytes.
+  @inlinable
+  @_lifetime(copy bytes)
+  public init(
+    bytes: RawSpan, layout: PacketLayout, layer: Layer, metadata: PacketMetadata
+  ) {
+    self.bytes = bytes
+    self.layout = layout
+    self.layer = layer
+    self.metadata = metadata
+  }
+
+  /// The hook at which it waits.
+  public var hook: Hook { layer.hook ?? .prerouting }
+
+  /// A hash of its directional 5-tuple.
+  public var flowHash: UInt64 { layout.flowHash }
+
+  /// The captured bytes as an array of their own.
+  package func copyBytes() -> [UInt8] {
+    var copy = [UInt8](repeating: 0, count: bytes.byteCount)
+    var span = copy.mutableSpan
+    var target = span.mutablePacketBytes
+    target.copyBytes(bytes, to: 0)
+    return copy
+  }
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the kernel says of a packet beside its bytes; optional values are nil where it said nothing.
+///
+/// Mirrors `FWPS_INCOMING_METADATA_VALUES0`. Valid only inside `classify`, like the packet.
+public struct PacketMetadata: BitwiseCopyable, Sendable {
+  /// The packet's id in its queue.
+  ///
+  /// `NFQA_PACKET_HDR`.
+  public var packetID: UInt32 = 0
+  /// The queue that brought it.
+  public var queue: UInt16 = 0
+  /// Its mark, all 32 bits.
+  ///
+  /// `NFQA_MARK`.
+  public var mark: UInt32 = 0
+  /// Arrival device index, 0 if none.
+  ///
+  /// `NFQA_IFINDEX_INDEV`.
+  public var inputDevice: UInt32 = 0
+  /// Departure device index, 0 if none.
+  ///
+  /// `NFQA_IFINDEX_OUTDEV`.
+  public var outputDevice: UInt32 = 0
+  /// Bridge port of arrival, 0 if none.
+  ///
+  /// `NFQA_IFINDEX_PHYSINDEV`.
+  public var physicalInputDevice: UInt32 = 0
+  /// Bridge port of departure, 0 if none.
+  ///
+  /// `NFQA_IFINDEX_PHYSOUTDEV`.
+  public var physicalOutputDevice: UInt32 = 0
+  /// The packet's whole length in bytes, which may be more than was copied.
+  ///
+  /// `NFQA_CAP_LEN`.
+  public var originalLength: UInt32 = 0
+  /// `skb->priority`.
+  ///
+  /// `NFQA_PRIORITY`.
+  public var priority: UInt32 = 0
+  /// Arrival in microseconds since 1970, 0 if unknown.
+  ///
+  /// `NFQA_TIMESTAMP`.
+  public var timestamp: UInt64 = 0
+  /// Sender's hardware address, first byte lowest.
+  ///
+  /// `NFQA_HWADDR`.
+  public var hardwareAddress: UInt64 = 0
+  /// Its length in bytes, 0 if unknown.
+  public var hardwareAddressLength: UInt8 = 0
+  /// The transport checksum is still to be filled in.
+  ///
+  /// `NFQA_SKB_CSUMNOTREADY`.
+  public var isChecksumPartial = false
+  /// One packet that will be cut into segments.
+  ///
+  /// `NFQA_SKB_GSO`.
+  public var isSegmentationPending = false
+  /// Nobody has verified the checksum.
+  ///
+  /// `NFQA_SKB_CSUM_NOTVERIFIED`.
+  public var isChecksumUnverified = false
+  /// Injected by this engine.
+  public var isInjected = false
+  /// Which of the optional values are set, so that none costs a test on the packet path.
+  package var present: Present = []
+  package var rawUserID: UInt32 = 0
+  package var rawGroupID: UInt32 = 0
+  package var rawConntrackID: UInt32 = 0
+  package var rawConntrackState: UInt32 = 0
+  package var rawConntrackMark: UInt32 = 0
+  package var rawVLANTCI: UInt16 = 0
+
+  /// Metadata with nothing set.
+  public init() {}
+}
+
+extension PacketMetadata {
+  /// The optional values, by the bit that says that one is set.
+  package struct Present: OptionSet, BitwiseCopyable, Sendable {
+    package let rawValue: UInt16
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
+    package static let userID = Present(rawValue: 1)
+    package static let groupID = Present(rawValue: 2)
+    package static let conntrackState = Present(rawValue: 4)
+    package static let conntrackID = Present(rawValue: 8)
+    package static let conntrackMark = Present(rawValue: 16)
+    package static let vlan = Present(rawValue: 32)
+  }
+
+  /// Owner of the sending socket, where a registration reads it.
+  ///
+  /// `NFQA_UID`.
+  public var userID: UInt32? {
+    get { present.contains(.userID) ? rawUserID : nil }
+    set { set(newValue, \.rawUserID, .userID) }
+  }
+
+  /// Group of the sending socket, where a registration reads it.
+  ///
+  /// `NFQA_GID`.
+  public var groupID: UInt32? {
+    get { present.contains(.groupID) ? rawGroupID : nil }
+    set { set(newValue, \.rawGroupID, .groupID) }
+  }
+
+  /// The conntrack entry's id, where a registration reads it.
+  ///
+  /// `CTA_ID`.
+  public var conntrackID: UInt32? {
+    get { present.contains(.conntrackID) ? rawConntrackID : nil }
+    set { set(newValue, \.rawConntrackID, .conntrackID) }
+  }
+
+  /// The conntrack state, where a registration reads it.
+  ///
+  /// `NFQA_CT_INFO`.
+  public var conntrackState: UInt32? {
+    get { present.contains(.conntrackState) ? rawConntrackState : nil }
+    set { set(newValue, \.rawConntrackState, .conntrackState) }
+  }
+
+  /// The conntrack mark, where a registration reads it.
+  ///
+  /// `CTA_MARK`.
+  public var conntrackMark: UInt32? {
+    get { present.contains(.conntrackMark) ? rawConntrackMark : nil }
+    set { set(newValue, \.rawConntrackMark, .conntrackMark) }
+  }
+
+  /// The whole VLAN TCI.
+  ///
+  /// `NFQA_VLAN`.
+  public var vlanTCI: UInt16? {
+    get { present.contains(.vlan) ? rawVLANTCI : nil }
+    set { set(newValue, \.rawVLANTCI, .vlan) }
+  }
+
+  private mutating func set<Value: FixedWidthInteger>(
+    _ value: Value?, _ place: WritableKeyPath<PacketMetadata, Value>, _ bit: Present
+  ) {
+    self[keyPath: place] = value ?? 0
+    if value == nil { present.remove(bit) } else { present.insert(bit) }
+  }
+}
