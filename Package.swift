@@ -27,6 +27,7 @@ let package = Package(
     .library(name: "PacketViews", targets: ["PacketViews"]),
     .library(name: "NetfilterQueue", targets: ["NetfilterQueue"]),
     .library(name: "CalloutEngine", targets: ["CalloutEngine"]),
+    .library(name: "CalloutBridge", targets: ["CalloutBridge", "CalloutEngine", "PacketTagging"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -66,6 +67,16 @@ let package = Package(
       swiftSettings: settings),
 
     // Tier 5.
+    .target(
+      name: "CalloutBridge",
+      dependencies: [
+        "Kernel", "PacketViews", "NetfilterQueue", "PacketTagging", "FirewallRules",
+        "CalloutEngine",
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
+
+    // Tier 6.
     .testTarget(
       name: "PacketViewsTests", dependencies: ["PacketViews"], swiftSettings: testSettings),
     .testTarget(

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import FirewallRules
+public import Kernel
+internal import NetfilterQueue
+internal import PacketTagging
+
+extension Bridge {
+  /// Finds out what the running kernel lets Callout do here; changes nothing.
+  public static func probe() async -> [KernelFeature] {
+    var features = Capability.allCases.map(probe)
+    features.append(probeQueue("nfqueue", includesConntrack: false))
+    features.append(probeQueue("nfqueue-conntrack", includesConntrack: true))
+    features += RuleBackend.allCases.map(probe)
+    features.append(await probeMark())
+    features.append(probeInjection("inject-ipv4", isIPv6: false))
+    features.append(probeInjection("inject-ipv6", isIPv6: true))
+    return features
+  }
+
+  private static func probe(_ capability: Capability) -> KernelFeature {
+    let name = capability.name.lowercased().replacing("_", with: "-")
+    guard !capability.isEffective else { return KernelFeature(name, .supported) }
+    return KernelFeature(
+      name,
+      .unsupported(
+        reason: "the process lacks \(capability.name)",
+        remedy: "run as root, or add it to the service's capabilities"))
+  }
+
+  /// Binds the highest free queue for a moment; no rule names it, so no packet meets it.
+  private static func probeQueue(_ name: String, includesConntrack: Bool) -> KernelFeature {
+    let taken = Set(QueueStatus.all().map(\.number))
+    guard let number = (1...UInt16.max).reversed().first(where: { !taken.contains($0) }) else {
+      return KernelFeature(name, .unknown(reason: "all queues are bound"))
+    }
+    do {
+      var socket = try QueueSocket.open(
+        QueueOptions(number: number, maximumLength: 1, includesConntrack: includesConntrack))
+      socket.unbind()
+      return KernelFeature(name, .supported)
+    } catch {
+      switch error {
+      case .notPermitted:
+        return KernelFeature(name, .unknown(reason: "probing needs CAP_NET_ADMIN"))
+      case .flagRefused:
+        return KernelFeature(
+          name,
+          .unsupported(
+            reason: "the kernel refuses NFQA_CFG_F_CONNTRACK",
+            remedy: "use a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT; without it, conntrack "
+              + "fields are absent"))
+      case .unsupported, .owned, .system:
+        return KernelFeature(
+          name,
+          .unsupported(
+            reason: error.description,
+            remedy: "load nfnetlink_queue, or use a kernel with CONFIG_NETFILTER_NETLINK_QUEUE"))
+      }
+    }
+  }
+
+  private static func probe(_ backend: RuleBackend) -> KernelFeature {
+    let name = "rules-\(backend.rawValue)"
+    do {
+      try backend.check()
+      return KernelFeature(name, .supported)
+    } catch .refused(_, let errno, _) where errno == 1 {
+      return KernelFeature(name, .unknown(reason: "probing needs CAP_NET_ADMIN"))
+    } catch {
+      return KernelFeature(
+        name, .unsupported(reason: error.description, remedy: remedy(for: backend)))
+    }
+  }
+
+  private static func remedy(for backend: RuleBackend) -> String {
+    switch backend {
+    case .nft: "load nft_queue, or use a kernel with CONFIG_NFT_QUEUE; nft-compat serves as well"
+    case .nftCompat:
+      "load nft_compat and xt_NFQUEUE, or use a kernel with CONFIG_NFT_COMPAT and "
+        + "CONFIG_NETFILTER_XT_TARGET_NFQUEUE"
+    case .iptables: "install iptables; it is needed only where nft cannot queue"
+    }
+  }
+
+  private static func probeMark() async -> KernelFeature {
+    do {
+      let uses = try await MarkScan.scan()
+      guard let mask = MarkScan.freeField(in: uses), MarkField(mask: mask) != nil else {
+        return KernelFeature(
+          "mark-field",
+          .unsupported(
+            reason: "other rules use the mark: " + uses.map(\.description).joined(separator: "; "),
+            remedy: "give mark.mask, or free 8 bits in a row"))
+      }
+      return KernelFeature("mark-field", .supported)
+    } catch {
+      return KernelFeature("mark-field", .unknown(reason: error.description))
+    }
+  }
+
+  private static func probeInjection(_ name: String, isIPv6: Bool) -> KernelFeature {
+    do {
+      _ = try RawIPSocket(isIPv6: isIPv6)
+      return KernelFeature(name, .supported)
+    } catch {
+      return KernelFeature(
+        name,
+        .unsupported(reason: error.description, remedy: "add CAP_NET_RAW; only clones need it"))
+    }
+  }
+}

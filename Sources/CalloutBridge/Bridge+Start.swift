@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import CalloutEngine
+internal import FirewallRules
+internal import Kernel
+internal import Logging
+internal import NetfilterQueue
+internal import PacketTagging
+internal import Synchronization
+
+extension Bridge {
+  /// Binds the queues, starts the workers and, where the rules are ours, installs them.
+  ///
+  /// On an error everything is as it was before.
+  public func start(_ policy: FilterPolicy) async throws(BridgeError) {
+    let compiled = try compile(policy)
+    try enter(.starting, from: .new)
+    do {
+      try await startAll(compiled)
+    } catch {
+      await takeDown(forGood: false)
+      board.withLock { board in
+        board.phase = .new
+        board.firewall = nil
+      }
+      throw error
+    }
+    board.withLock { board in
+      board.policy = compiled
+      board.phase = .running
+    }
+  }
+
+  /// Puts another policy in force at once; on an error the running one stays.
+  ///
+  /// Base chains are never touched: only the contents of ours are replaced, in one transaction.
+  public func apply(_ policy: FilterPolicy) async throws(BridgeError) {
+    let compiled = try compile(policy)
+    let (phase, workers, before, firewall) = board.withLock {
+      ($0.phase, $0.workers, $0.policy, $0.firewall)
+    }
+    guard phase == .running else { throw .wrongState("the bridge is not running") }
+    try await adopt(compiled, workers)
+    if let firewall, before?.policy.layers != policy.layers {
+      do throws(RuleError) {
+        try await noteRulePackets(firewall)
+        try await firewall.apply(configuration.ruleSet(for: policy.layers))
+      } catch {
+        if let before { try? await adopt(before, workers) }
+        throw .rules(error)
+      }
+    }
+    board.withLock { $0.policy = compiled }
+  }
+
+  private func compile(_ policy: FilterPolicy) throws(BridgeError) -> CompiledPolicy {
+    do {
+      return try CompiledPolicy(policy)
+    } catch {
+      throw .policy(error)
+    }
+  }
+
+  private func enter(_ phase: Board.Phase, from expected: Board.Phase) throws(BridgeError) {
+    let entered = board.withLock { board in
+      guard board.phase == expected else { return false }
+      board.phase = phase
+      return true
+    }
+    guard entered else { throw .wrongState("the bridge runs already, or has been stopped") }
+  }
+
+  private func startAll(_ policy: CompiledPolicy) async throws(BridgeError) {
+    guard configuration.queueCount >= 1, configuration.queueCount <= 64,
+      Int(configuration.firstQueue) + Int(configuration.queueCount) <= 65536
+    else {
+      throw .badQueues(first: configuration.firstQueue, count: configuration.queueCount)
+    }
+    let firewall = try makeFirewall()
+    let field = try await chooseField()
+    let epoch = EpochFile(directory: configuration.stateDirectory).flip()
+    if let note = epoch.note { warn(note) }
+    board.withLock { board in
+      board.field = field
+      board.epoch = epoch.value
+    }
+    try startWorkers(policy, field, epoch.value)
+    let workers = board.withLock { $0.workers }
+    try await adopt(policy, workers)
+    guard let firewall else { return }
+    do {
+      let rules = configuration.ruleSet(for: policy.policy.layers)
+      for hazard in try await QueueScan.hazards(for: rules, backend: firewall.backend)
+      where !hazard.hasPrefix("queue ") { warn(hazard) }
+      // From here on a failure takes the rules down; until here they may be another bridge's.
+      board.withLock { $0.firewall = firewall }
+      try await firewall.apply(rules)
+    } catch {
+      throw .rules(error)
+    }
+  }
+
+  private func makeFirewall() throws(BridgeError) -> Firewall? {
+    guard case .managed(let wanted) = configuration.rules else { return nil }
+    do throws(RuleError) {
+      let backend = if let wanted { wanted } else { try RuleBackend.detect() }
+      try backend.check()
+      return try Firewall(backend: backend, table: configuration.ruleTable)
+    } catch {
+      throw .rules(error)
+    }
+  }
+
+  /// Our bits of the mark, as chosen or as the scan of everybody's rules leaves them.
+  private func chooseField() async throws(BridgeError) -> MarkField? {
+    if configuration.mark == .off { return nil }
+    let uses: [MarkUse]
+    do {
+      uses = try await MarkScan.scan(excluding: configuration.ruleTable)
+      for note in try MarkScan.notes() { warn(note) }
+    } catch {
+      throw .rules(error)
+    }
+    guard case .mask(let mask) = configuration.mark else {
+      guard let free = MarkScan.freeField(in: uses), let field = MarkField(mask: free) else {
+        throw .noFreeMark(uses: uses.map(\.description))
+      }
+      return field
+    }
+    guard let field = MarkField(mask: mask) else { throw .badMask(mask) }
+    let conflicts = MarkScan.conflicts(of: mask, in: uses)
+    guard conflicts.isEmpty || configuration.ignoresMarkConflicts else {
+      throw .markConflict(mask: mask, uses: conflicts.map(\.description))
+    }
+    for conflict in conflicts { warn("mark bits shared with \(conflict)") }
+    return field
+  }
+
+  private func startWorkers(
+    _ policy: CompiledPolicy, _ field: MarkField?, _ epoch: Bool
+  ) throws(BridgeError) {
+    let injector = PacketInjector(field: field, epoch: epoch)
+    var sources: [EventSource] = []
+    for shard in 0..<Int(configuration.queueCount) {
+      let ring = EventRing<LifeEvent>(capacity: 1 << 15)
+      let clock = EventClock()
+      sources.append(EventSource(ring: ring, clock: clock))
+      let worker = try makeWorker(shard, policy, ring, clock, injector, field, epoch)
+      board.withLock { $0.workers.append(worker) }
+    }
+    do {
+      try stream.start(sources)
+    } catch {
+      throw .system(error)
+    }
+  }
+
+  private func makeWorker(
+    _ shard: Int, _ policy: CompiledPolicy, _ ring: EventRing<LifeEvent>, _ clock: EventClock,
+    _ injector: PacketInjector, _ field: MarkField?, _ epoch: Bool
+  ) throws(BridgeError) -> Worker {
+    let number = configuration.firstQueue + UInt16(shard)
+    let socket = try open(queueOptions(number, policy))
+    do {
+      let mailbox = try Mailbox()
+      let desk = WorkerDesk(mailbox: mailbox, injector: injector)
+      var contexts = ContextTable(
+        ContextTable.Options(
+          field: field, epoch: epoch, shard: shard, shards: Int(configuration.queueCount),
+          maximumHandles: configuration.maximumHandles,
+          sweepAfter: configuration.sweepAfter.nanoseconds),
+        issuer: issuer, events: ring)
+      contexts.queue = number
+      contexts.registeredNotifies = stream.registeredNotifies
+      contexts.isWatched = stream.hasSubscribers
+      let state = WorkerState(
+        shard: shard, queues: configuration.queues, failurePolicy: configuration.failurePolicy,
+        desk: desk, socket: socket,
+        out: Classification(
+          contexts: contexts, desk: desk, pendDeadline: configuration.pendDeadline.nanoseconds),
+        pended: PendedPackets(capacity: Int(configuration.maximumLength)),
+        policy: try CompiledPolicy(FilterPolicy()))
+      return try Worker(
+        name: "callout-q\(number)", mailbox: mailbox, clock: clock, stream: stream, state: state)
+    } catch let error as SystemError {
+      throw .system(error)
+    } catch {
+      throw .wrongState("\(error)")
+    }
+  }
+
+  /// Binds a queue; conntrack values are left out where the kernel cannot send them.
+  private func open(_ options: QueueOptions) throws(BridgeError) -> QueueSocket {
+    do {
+      return try QueueSocket.open(options)
+    } catch .flagRefused(_, let flag) where options.includesConntrack {
+      warn("this kernel refuses \(flag): conntrack values are absent")
+      var options = options
+      options.includesConntrack = false
+      return try open(options)
+    } catch {
+      throw .queue(error)
+    }
+  }
+
+  /// Asks each worker, the first one first: its callouts may refuse.
+  private func adopt(_ policy: CompiledPolicy, _ workers: [Worker]) async throws(BridgeError) {
+    for (shard, worker) in workers.enumerated() {
+      let number = configuration.firstQueue + UInt16(shard)
+      let options = queueOptions(number, policy)
+      let answer = worker.mailbox.ask { state -> BridgeError? in
+        do throws(BridgeError) {
+          try state.adopt(policy)
+          if state.socket.options != options { try state.reconfigure(options) }
+          return nil
+        } catch {
+          return error
+        }
+      }
+      guard let answer else { throw .stuck(queue: number) }
+      if let answer { throw answer }
+    }
+  }
+
+  private func queueOptions(_ number: UInt16, _ policy: CompiledPolicy) -> QueueOptions {
+    QueueOptions(
+      number: number, copyRange: configuration.copyRange ?? policy.neededBytes,
+      maximumLength: configuration.maximumLength,
+      failOpen: configuration.failurePolicy == .permit,
+      includesConntrack: policy.callouts.contains(where: \.readsConntrack),
+      includesOwner: policy.readsSocketOwner)
+  }
+
+  func warn(_ warning: String) {
+    board.withLock { $0.warnings.append(warning) }
+    logger.warning("\(warning)")
+  }
+}
+
+extension CompiledPolicy {
+  /// Whether the policy's filters or callouts ask for the owner of the sending socket.
+  var readsSocketOwner: Bool {
+    callouts.contains(where: \.readsSocketOwner)
+      || policy.filters.contains { filter in
+        filter.conditions.contains { $0.field == .userID || $0.field == .groupID }
+      }
+  }
+
+  /// Bytes of each packet that the policy's filters and callouts read.
+  var neededBytes: UInt32 {
+    // IPv6 extension headers can stand before the ports.
+    let headers: UInt32 = policy.layers.contains { $0.isIPv6 } ? 256 : 128
+    return callouts.map(\.neededBytes.count).reduce(headers, max)
+  }
+}
+
+extension WorkerState {
+  fileprivate mutating func reconfigure(_ options: QueueOptions) throws(BridgeError) {
+    do {
+      try socket.reconfigure(options)
+    } catch {
+      throw .queue(error)
+    }
+  }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutEngine
+internal import FirewallRules
+internal import Kernel
+public import Logging
+internal import NetfilterQueue
+public import PacketTagging
+internal import Synchronization
+
+/// Callouts between netfilter and Swift: queues, workers, contexts, rules and events in one.
+///
+/// Make it, make tags, `start` it with a policy, `stop` it. All methods may be called from any
+/// thread, but not from inside `classify`.
+public final class Bridge: Sendable {
+  let configuration: BridgeConfiguration
+  let logger: Logger
+  let issuer = TagIssuer()
+  let stream: EventStream
+  let board = Mutex(Board())
+
+  /// What `start` makes and `stop` takes down.
+  struct Board: Sendable {
+    enum Phase { case new, starting, running, stopped }
+    var phase = Phase.new
+    var workers: [Worker] = []
+    var policy: CompiledPolicy?
+    var field: MarkField?
+    var epoch = false
+    var firewall: Firewall?
+    /// Rule packets of rule sets that were replaced: a replaced rule counts from 0 again.
+    var earlierRulePackets: UInt64 = 0
+    var tagNames: [(tag: ContextTag, name: String)] = []
+    var warnings: [String] = []
+  }
+
+  /// A bridge that does nothing yet.
+  public init(_ configuration: BridgeConfiguration, logger: Logger) {
+    self.configuration = configuration
+    self.logger = logger
+    let interest = InterestSwitch()
+    stream = EventStream(logger: logger) { interest.change($0) }
+    interest.bridge.withLock { $0 = WeakBridge(bridge: self) }
+  }
+
+  /// A new tag, to be used by any callout.
+  ///
+  /// Mirrors `FwpsNetBufferListGetTagForContext0`.
+  ///
+  /// After 16 million tags it gives one that every tagging call refuses as unknown.
+  public func makeTag(named name: String, onCopy disposition: CopyDisposition = .share)
+    -> ContextTag
+  {
+    let tag = issuer.makeTag(onCopy: disposition) ?? ContextTag(rawValue: 0)
+    board.withLock { $0.tagNames.append((tag, name)) }
+    return tag
+  }
+
+  /// The name that a tag was made under.
+  public func name(of tag: ContextTag) -> String? {
+    board.withLock { board in board.tagNames.first { $0.tag == tag }?.name }
+  }
+
+  /// Our bits of the mark, once the bridge has started.
+  public var markField: MarkField? { board.withLock { $0.field } }
+
+  /// Registers a notify function, for `associate` to ask for.
+  ///
+  /// It runs after the fact, on the event thread, and cannot veto; if it throws, that is counted
+  /// and logged, the packet is unaffected.
+  ///
+  /// Mirrors the `notifyFn` of `FwpsNetBufferListAssociateContext1`.
+  public func registerNotify(
+    _ name: String, _ body: @escaping @Sendable (LifeEvent) throws -> Void
+  ) -> NotifyID {
+    let notify = stream.register(name, body)
+    let count = notify.rawValue
+    for worker in board.withLock({ $0.workers }) {
+      _ = worker.mailbox.ask { state in
+        state.out.contexts.registeredNotifies = max(state.out.contexts.registeredNotifies, count)
+      }
+    }
+    return notify
+  }
+
+  /// All events from now on, in the order of their times, until the bridge stops.
+  ///
+  /// A consumer that falls `buffering` events behind loses the oldest.
+  public func events(buffering: Int = 65536) -> AsyncStream<LifeEvent> {
+    stream.subscribe(buffering: buffering)
+  }
+
+  /// Ends every association under `tag`, one event each; returns how many.
+  ///
+  /// Mirrors `FwpsNetBufferListRemoveContext0` without a packet.
+  public func removeAll(_ tag: ContextTag) -> Int {
+    board.withLock { $0.workers }.reduce(0) { sum, worker in
+      sum + (worker.mailbox.ask { $0.out.contexts.removeAll(tag) } ?? 0)
+    }
+  }
+
+  fileprivate func interestChanged(_ isWatched: Bool) {
+    for worker in board.withLock({ $0.workers }) {
+      _ = worker.mailbox.ask { $0.out.contexts.isWatched = isWatched }
+    }
+  }
+}
+
+private struct WeakBridge: Sendable {
+  weak let bridge: Bridge?
+}
+
+/// Tells the workers whether anybody reads the event stream.
+private final class InterestSwitch: Sendable {
+  let bridge = Mutex<WeakBridge?>(nil)
+  func change(_ isWatched: Bool) { bridge.withLock { $0 }?.bridge?.interestChanged(isWatched) }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import FirewallRules
+public import PacketTagging
+
+/// What happens to packets that nobody decides: a full queue, a missed deadline, a dead daemon.
+public enum FailurePolicy: String, Sendable, CaseIterable {
+  /// They go on unseen: rules with bypass, queues that fail open.
+  case permit
+  /// They are dropped, and our rules stay when the process dies.
+  case block
+}
+
+/// How a bridge is set up.
+///
+/// Only `policy` of a running bridge can change.
+public struct BridgeConfiguration: Sendable, Hashable {
+  /// Which bits of the mark carry handles.
+  public enum MarkChoice: Sendable, Hashable {
+    /// The widest free run that a scan of the rules finds.
+    case automatic
+    /// These bits.
+    case mask(UInt32)
+    /// None: nothing can be tagged.
+    case off
+  }
+
+  /// Who installs the rules that send packets to the queues.
+  public enum RuleChoice: Sendable, Hashable {
+    /// The bridge, by this back end (nil: the best that works here).
+    case managed(RuleBackend?)
+    /// The operator.
+    case unmanaged
+  }
+
+  /// Which bits of the mark carry handles.
+  public var mark = MarkChoice.automatic
+  /// Use the given mask although other rules use some of its bits.
+  public var ignoresMarkConflicts = false
+  /// The first queue's number.
+  public var firstQueue: UInt16 = 31000
+  /// How many queues, each with a thread of its own.
+  public var queueCount: UInt16 = 1
+  /// Bytes of each packet that are copied; nil: what callouts and filters need.
+  public var copyRange: UInt32?
+  /// Packets that may wait in one queue.
+  public var maximumLength: UInt32 = 8192
+  /// What happens to packets that nobody decides.
+  public var failurePolicy = FailurePolicy.permit
+  /// How long a pended packet may wait.
+  public var pendDeadline = Duration.seconds(5)
+  /// Who installs the rules.
+  public var rules = RuleChoice.managed(nil)
+  /// The name of our own table.
+  public var ruleTable = "callout"
+  /// A context whose packet was let go and not met again for so long is lost.
+  public var sweepAfter = Duration.seconds(2)
+  /// The most handles of one queue.
+  public var maximumHandles = 1 << 20
+  /// Where the epoch of the last start is kept; nil keeps none.
+  public var stateDirectory: String? = "/run/callout"
+
+  /// The defaults of the policy file.
+  public init() {}
+
+  /// The queues' numbers, as far as there are such numbers; `start` refuses what does not fit.
+  public var queues: ClosedRange<UInt16> {
+    firstQueue...UInt16(clamping: Int(firstQueue) + max(Int(queueCount), 1) - 1)
+  }
+}
+
+extension BridgeConfiguration {
+  /// The rules that send packets of these layers to the queues.
+  public func ruleSet(for layers: Set<Layer>) -> RuleSet {
+    var hooks: [RuleHook: Families] = [:]
+    for layer in layers {
+      guard let hook = layer.hook.flatMap({ RuleHook(rawValue: $0.rawValue) }) else { continue }
+      hooks[hook, default: []].insert(layer.isIPv6 ? .ipv6 : .ipv4)
+    }
+    return RuleSet(
+      table: ruleTable, queues: queues, hooks: hooks, bypass: failurePolicy == .permit)
+  }
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import CalloutEngine
+public import FirewallRules
+public import Kernel
+public import NetfilterQueue
+
+/// Why a bridge could not start, take a policy or answer; nothing was lost, what ran goes on.
+public enum BridgeError: Error, Sendable, CustomStringConvertible {
+  /// A queue could not be bound.
+  case queue(QueueError)
+  /// The rules could not be read or installed.
+  case rules(RuleError)
+  /// The policy is wrong.
+  case policy(PolicyError)
+  /// A callout refused a filter.
+  case filterRefused(callout: String, reason: String)
+  /// The mask is not one run of 8 to 24 bits.
+  case badMask(UInt32)
+  /// No run of 8 free bits is left in the mark.
+  case noFreeMark(uses: [String])
+  /// Somebody else's rules use bits of the mask.
+  case markConflict(mask: UInt32, uses: [String])
+  /// The queues' numbers do not fit.
+  case badQueues(first: UInt16, count: UInt16)
+  /// The bridge is not running, or runs already.
+  case wrongState(String)
+  /// A worker does not answer: a callout blocks its thread.
+  case stuck(queue: UInt16)
+  /// Anything else the kernel said.
+  case system(SystemError)
+
+  /// What is wrong and what to do about it.
+  public var description: String {
+    switch self {
+    case .queue(let error): error.description
+    case .rules(let error): error.description
+    case .policy(let error): error.description
+    case .filterRefused(let callout, let reason):
+      "callout \"\(callout)\" refuses a filter: \(reason)"
+    case .badMask(let mask):
+      "mark mask 0x\(String(mask, radix: 16)) is not one run of 8 to 24 bits"
+    case .noFreeMark(let uses):
+      "no run of 8 free mark bits is left; give mark.mask, or free some of these: "
+        + uses.joined(separator: "; ")
+    case .markConflict(let mask, let uses):
+      "mark mask 0x\(String(mask, radix: 16)) is used by other rules, choose another or "
+        + "mark.mask: auto: " + uses.joined(separator: "; ")
+    case .badQueues(let first, let count):
+      "\(count) queues from \(first) do not fit into 0 to 65535 or are more than 64"
+    case .wrongState(let state): state
+    case .stuck(let queue):
+      "the worker of queue \(queue) does not answer: a callout blocks its thread"
+    case .system(let error): error.description
+    }
+  }
+
+  /// Whether more privilege would help.
+  public var isNotPermitted: Bool {
+    switch self {
+    case .queue(.notPermitted): true
+    case .queue(.system(let error)), .system(let error): error.errno == 1 || error.errno == 13
+    case .rules(.refused(_, let errno, _)): errno == 1
+    default: false
+    }
+  }
+}

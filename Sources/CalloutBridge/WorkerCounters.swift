@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What one worker has counted; plain integers, because only its own thread touches them.
+struct WorkerCounters: Sendable {
+  var packets: UInt64 = 0
+  var bytes: UInt64 = 0
+  var permitted: UInt64 = 0
+  var blocked: UInt64 = 0
+  var absorbed: UInt64 = 0
+  var repeated: UInt64 = 0
+  var requeued: UInt64 = 0
+  /// Handed to the worker that owns the packet's contexts.
+  var handedOver: UInt64 = 0
+  var pended: UInt64 = 0
+  var pendExpired: UInt64 = 0
+  var failurePolicyApplied: UInt64 = 0
+  var malformed: UInt64 = 0
+  var malformedMessages: UInt64 = 0
+  var rewritten: UInt64 = 0
+  var idGaps: UInt64 = 0
+  /// Pended packets that the kernel took away, and verdicts for packets that were gone.
+  var flushed: UInt64 = 0
+  var verdictErrors: UInt64 = 0
+  var refusals: [Int32: UInt64] = [:]
+}

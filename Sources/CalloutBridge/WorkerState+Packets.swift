@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutEngine
+internal import Kernel
+internal import NetfilterQueue
+internal import PacketTagging
+internal import PacketViews
+
+// The packet path: no lock, no allocation, one copy (the kernel's, into the receive buffer).
+extension WorkerState {
+  /// Takes what the kernel has, decides it and sends the verdicts.
+  ///
+  /// Returns how many messages came.
+  mutating func serveBatch(_ received: inout ReceiveBuffer) -> Int {
+    let count = socket.receive(into: &received)
+    // Held once a batch, so that no packet retains them.
+    let (policy, callouts) = (policy, heldCallouts)
+    var indication = Indication()
+    for index in 0..<count {
+      if received.isTruncated(index) { counters.malformedMessages &+= 1 }
+      let datagram = received.datagram(index)
+      var (offset, start) = (0, 0)
+      while let kind = QueueMessage.next(in: datagram, at: &offset, into: &indication) {
+        switch kind {
+        case .packet:
+          serve(indication, datagram, policy, callouts.span)
+        case .refused(let errno, let packetID):
+          let count =
+            packetID == nil ? 1 : QueueMessage.packetCount(ofRefusalAt: start, in: datagram)
+          noteRefusal(errno, packetID, count)
+        case .malformed(let packetID):
+          noteMalformed(packetID)
+        case .other:
+          break
+        }
+        start = offset
+      }
+    }
+    socket.verdicts.flush()
+    return count
+  }
+
+  /// A message that cannot be read; if it names its packet, that is not left waiting.
+  private mutating func noteMalformed(_ packetID: UInt32?) {
+    counters.malformedMessages &+= 1
+    guard let packetID else { return }
+    settleFailing(UnsettledPacket(packetID, verdicts: socket.verdicts, failure: failureVerdict))
+  }
+
+  private mutating func serve(
+    _ indication: borrowing Indication, _ datagram: RawSpan, _ policy: borrowing CompiledPolicy,
+    _ callouts: Span<HeldObject<Callout>>
+  ) {
+    let unsettled = UnsettledPacket(
+      indication.id, verdicts: socket.verdicts, failure: failureVerdict)
+    noteID(indication.id)
+    counters.packets &+= 1
+    counters.bytes &+= UInt64(indication.originalLength)
+    let bytes = datagram.slice(
+      from: indication.payloadOffset, length: indication.payloadLength)
+    guard let hook = Hook(rawValue: indication.hook),
+      let layout = try? PacketLayout(parsing: bytes)
+    else {
+      counters.malformed &+= 1
+      return settleFailing(unsettled)
+    }
+    if let owner = out.contexts.shard(ofHandleIn: indication.mark), owner != shard,
+      owner < queues.count
+    {
+      // Another worker owns the contexts: the kernel hands the packet over, so nobody needs a lock.
+      counters.handedOver &+= 1
+      return unsettled.settle(.requeue(queues.lowerBound + UInt16(owner), bypass: false))
+    }
+    let isIPv6 = layout.version == .v6
+    let layer = Layer(hook: hook, isIPv6: isIPv6)
+    out.beginPacket()
+    let isLooping = meet(indication, bytes, layout, hook, layer)
+    let packet = ClassifiedPacket(
+      bytes: bytes, layout: layout, layer: layer,
+      metadata: PacketMetadata(indication, isInjected: out.isInjected(indication.mark)))
+    if isLooping { return settle(unsettled, .failing, packet, hook) }
+    let decision = out.evaluate(packet, policy, callouts, hits: &hits)
+    settle(unsettled, decision, packet, hook)
+  }
+
+  /// Finds what the packet bears; true if it has met our hooks too often.
+  private mutating func meet(
+    _ indication: borrowing Indication, _ bytes: RawSpan, _ layout: PacketLayout, _ hook: Hook,
+    _ layer: Layer
+  ) -> Bool {
+    // A fragment's flow cannot be compared with its whole packet's.
+    let fingerprint = layout.isFragment ? 0 : layout.flowFingerprint.rawValue
+    out.packet.id = indication.id
+    out.packet.fingerprint = fingerprint
+    out.packet.digest = layout.digest(in: bytes)
+    out.packet.layer = layer.rawValue
+    out.packet.handle = 0
+    var arrival = Arrival(
+      mark: indication.mark, id: indication.id, hook: hook, layer: layer.rawValue,
+      fingerprint: fingerprint,
+      isBridged: indication.physicalInputDevice | indication.physicalOutputDevice != 0)
+    arrival.digest = out.packet.digest
+    switch out.contexts.meet(arrival) {
+    case .untagged: return false
+    case .bearer(let handle):
+      out.packet.handle = handle
+      return false
+    case .looping(let handle):
+      out.packet.handle = handle
+      return true
+    }
+  }
+
+  /// Ids are issued in a row; a missing one was lost between kernel and socket.
+  private mutating func noteID(_ id: UInt32) {
+    if let lastID {
+      let step = id &- lastID
+      if step > 1, step < 1 << 31 { counters.idGaps &+= UInt64(step &- 1) }
+    } else {
+      counters.idGaps &+= UInt64(id &- 1)
+    }
+    lastID = id
+  }
+
+  private mutating func noteRefusal(_ errno: Int32, _ packetID: UInt32?, _ packets: UInt64) {
+    counters.refusals[errno, default: 0] &+= packets
+    guard packetID != nil else { return }
+    counters.verdictErrors &+= packets
+    // ENOENT: the kernel had emptied the queue before the verdict came.
+    if errno == 2 { counters.flushed &+= packets }
+  }
+
+  /// The verdict of a packet that cannot be classified.
+  mutating func settleFailing(_ unsettled: consuming UnsettledPacket) {
+    counters.failurePolicyApplied &+= 1
+    unsettled.settle(failureVerdict)
+  }
+}
+
+extension Classification {
+  /// Forgets the last packet's decision and contents.
+  mutating func beginPacket() {
+    answer = .none
+    rewritten.reset()
+  }
+
+  func isInjected(_ mark: UInt32) -> Bool {
+    mark & (contexts.options.field?.injectedBit ?? 0) != 0
+  }
+}
+
+extension PacketMetadata {
+  init(_ indication: borrowing Indication, isInjected: Bool) {
+    self.init()
+    packetID = indication.id
+    queue = indication.queue
+    mark = indication.mark
+    inputDevice = indication.inputDevice
+    outputDevice = indication.outputDevice
+    physicalInputDevice = indication.physicalInputDevice
+    physicalOutputDevice = indication.physicalOutputDevice
+    originalLength = indication.originalLength
+    priority = indication.priority
+    timestamp = indication.timestamp
+    hardwareAddress = indication.hardwareAddress
+    hardwareAddressLength = indication.hardwareAddressLength
+    isChecksumPartial = indication.bufferState.contains(.checksumNotReady)
+    isSegmentationPending = indication.bufferState.contains(.segmentationPending)
+    isChecksumUnverified = indication.bufferState.contains(.checksumNotVerified)
+    self.isInjected = isInjected
+    // Both sets give these six the same bits.
+    present = Present(rawValue: indication.attributes.rawValue & 63)
+    rawUserID = indication.userID
+    rawGroupID = indication.groupID
+    rawConntrackID = indication.conntrackID
+    rawConntrackState = indication.conntrackState
+    rawConntrackMark = indication.conntrackMark
+    rawVLANTCI = indication.vlanTCI
+  }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutEngine
+internal import NetfilterQueue
+internal import PacketTagging
+internal import PacketViews
+
+extension Decision {
+  /// Stands for a packet that no filter may decide.
+  static var failing: Decision {
+    var decision = Decision()
+    decision.outcome = .hold(until: 0, permits: false)
+    return decision
+  }
+
+  var isFailing: Bool {
+    if case .hold(until: 0, permits: _) = outcome { return true }
+    return false
+  }
+}
+
+/// How a packet that waits is carried out: what its verdict needs to know of it.
+struct Departing {
+  var packet: TaggedPacket
+  var mark: UInt32
+  var hook: Hook
+  var isIPv6: Bool
+  var towardsLoopback: Bool
+}
+
+extension WorkerState {
+  /// The longest run of repeats of one packet at one hook.
+  static let maximumRepeats: UInt8 = 4
+
+  /// Gives the packet the verdict that was decided, with its mark and new contents.
+  mutating func settle(
+    _ unsettled: consuming UnsettledPacket, _ decision: Decision,
+    _ packet: borrowing ClassifiedPacket, _ hook: Hook
+  ) {
+    let departing = Departing(
+      packet: out.packet, mark: packet.metadata.mark, hook: hook,
+      isIPv6: packet.layer.isIPv6, towardsLoopback: packet.metadata.outputDevice == 1)
+    if decision.isFailing { return fail(unsettled, departing, .blocked) }
+    switch decision.outcome {
+    case .permit:
+      counters.permitted &+= 1
+      permit(unsettled, departing)
+    case .block:
+      counters.blocked &+= 1
+      drop(unsettled, departing, .blocked)
+    case .absorb:
+      counters.absorbed &+= 1
+      drop(unsettled, departing, .blocked)
+    case .repeat:
+      sendRound(unsettled, departing)
+    case .requeue(let queue):
+      counters.requeued &+= 1
+      out.contexts.depart(departing.packet.handle, .anywhere)
+      settle(
+        unsettled, .requeue(queue, bypass: failurePolicy == .permit),
+        bearing: departing.packet.handle, departing)
+    case .pend(let deadline):
+      pend(unsettled, departing, packet, decision.callout, deadline, .failurePolicy)
+    case .hold(let until, let permits):
+      pend(unsettled, departing, packet, -1, until, permits ? .permit : .block)
+    }
+  }
+
+  /// Lets the packet go.
+  ///
+  /// Where another hook of ours can meet it, its contexts live on; where none can, they end and our
+  /// field leaves the mark.
+  mutating func permit(_ unsettled: consuming UnsettledPacket, _ departing: Departing) {
+    var handle = departing.packet.handle
+    let departure = Departure(from: departing.hook, towardsLoopback: departing.towardsLoopback)
+    let ours = departing.isIPv6 ? hooks.ipv6 : hooks.ipv4
+    if handle != 0 {
+      if departure.followers.intersection(ours).isEmpty {
+        out.contexts.finish(handle, .released, layer: departing.packet.layer, exits: true)
+        handle = 0
+      } else {
+        if out.rewritten.length > 0 { noteRewrittenFlow(handle) }
+        out.contexts.depart(handle, departure)
+      }
+    }
+    settle(unsettled, .accept, bearing: handle, departing)
+  }
+
+  mutating func drop(
+    _ unsettled: consuming UnsettledPacket, _ departing: Departing, _ reason: RemovalReason
+  ) {
+    out.contexts.finish(departing.packet.handle, reason, layer: departing.packet.layer)
+    unsettled.settle(.drop, mergeable: pended.count == 0)
+  }
+
+  /// Applies the failure policy to a packet that has been met.
+  mutating func fail(
+    _ unsettled: consuming UnsettledPacket, _ departing: Departing, _ reason: RemovalReason
+  ) {
+    counters.failurePolicyApplied &+= 1
+    switch failurePolicy {
+    case .permit: permit(unsettled, departing)
+    case .block: drop(unsettled, departing, reason)
+    }
+  }
+
+  private mutating func sendRound(_ unsettled: consuming UnsettledPacket, _ departing: Departing) {
+    var departing = departing
+    guard
+      out.contexts.countRepeat(
+        &departing.packet, at: departing.hook, limit: Self.maximumRepeats)
+    else { return fail(unsettled, departing, .blocked) }
+    counters.repeated &+= 1
+    out.contexts.depart(departing.packet.handle, .anywhere)
+    settle(unsettled, .repeat, bearing: departing.packet.handle, departing)
+  }
+
+  private mutating func settle(
+    _ unsettled: consuming UnsettledPacket, _ verdict: Verdict, bearing handle: UInt32,
+    _ departing: Departing
+  ) {
+    let mark = out.contexts.mark(departing.mark, bearing: handle)
+    let newMark = mark == departing.mark ? nil : mark
+    if out.rewritten.length > 0 {
+      counters.rewritten &+= 1
+      unsettled.settle(verdict, mark: newMark, payload: out.rewritten.contents)
+    } else {
+      unsettled.settle(verdict, mark: newMark, mergeable: pended.count == 0)
+    }
+  }
+
+  private mutating func noteRewrittenFlow(_ handle: UInt32) {
+    guard let layout = try? PacketLayout(parsing: out.rewritten.contents.packetBytes) else {
+      return
+    }
+    out.contexts.changeFingerprint(handle, to: layout.flowFingerprint.rawValue)
+  }
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutEngine
+internal import Kernel
+internal import NetfilterQueue
+internal import PacketTagging
+
+/// Everything that one worker's thread owns: its queue, its shard of the contexts, its callouts.
+struct WorkerState: ~Copyable {
+  let shard: Int
+  let queues: ClosedRange<UInt16>
+  let failurePolicy: FailurePolicy
+  let desk: WorkerDesk
+  var socket: QueueSocket
+  var out: Classification
+  var pended: PendedPackets
+  var policy: CompiledPolicy
+  var callouts: [Callout] = []
+  /// The same callouts, for the packet path.
+  var heldCallouts: [HeldObject<Callout>] = []
+  var hits: [UInt64] = []
+  var counters = WorkerCounters()
+  /// The hooks of ours that IPv4 and IPv6 packets can meet.
+  var hooks: (ipv4: HookSet, ipv6: HookSet) = ([], [])
+  var lastID: UInt32?
+  var now: UInt64 = 0
+  var phase = Phase.running
+
+  enum Phase { case running, draining, stopped }
+
+  /// The verdict of a packet that nobody decides.
+  var failureVerdict: Verdict { failurePolicy == .permit ? .accept : .drop }
+}
