@@ -28,6 +28,8 @@ let package = Package(
     .library(name: "NetfilterQueue", targets: ["NetfilterQueue"]),
     .library(name: "CalloutEngine", targets: ["CalloutEngine"]),
     .library(name: "CalloutBridge", targets: ["CalloutBridge", "CalloutEngine", "PacketTagging"]),
+    .executable(name: "calloutd", targets: ["calloutd"]),
+    .executable(name: "calloutctl", targets: ["calloutctl"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -50,6 +52,9 @@ let package = Package(
     // Tier 1.
     .target(name: "Kernel", dependencies: ["CLinux"], swiftSettings: settings),
     .target(name: "PacketViews", swiftSettings: settings),
+    .target(name: "CalloutControl", swiftSettings: settings),
+
+    // Tier 2.
     .target(
       name: "NetfilterQueue", dependencies: ["CNetfilter", "Kernel"], swiftSettings: settings),
     .target(name: "PacketTagging", dependencies: ["Kernel"], swiftSettings: settings),
@@ -77,6 +82,29 @@ let package = Package(
       swiftSettings: settings),
 
     // Tier 6.
+    .executableTarget(
+      name: "calloutd",
+      dependencies: [
+        "CalloutBridge", "CalloutControl", "CalloutEngine", "FirewallRules", "Kernel",
+        "PacketTagging", "PacketViews",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "FlyingSocks", package: "FlyingFox"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+        .product(name: "Yams", package: "Yams"),
+      ],
+      exclude: ["Install"],
+      swiftSettings: settings),
+    .executableTarget(
+      name: "calloutctl",
+      dependencies: [
+        "CalloutControl", "Kernel",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: settings),
+
+    // Tests.
     .testTarget(
       name: "PacketViewsTests", dependencies: ["PacketViews"], swiftSettings: testSettings),
     .testTarget(
@@ -97,6 +125,15 @@ let package = Package(
     .testTarget(
       name: "BuiltInCalloutTests",
       dependencies: ["CalloutEngine", "Kernel", "PacketTagging", "PacketViews"],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "CalloutControlTests", dependencies: ["CalloutControl"], swiftSettings: testSettings),
+    .testTarget(
+      name: "CalloutdTests",
+      dependencies: [
+        "calloutd", "calloutctl", "CalloutBridge", "CalloutControl", "CalloutEngine",
+        "FirewallRules", "Kernel", "PacketTagging", "PacketViews",
+      ],
       swiftSettings: testSettings),
   ]
 )

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the command line asks of the daemon: one JSON object on one line, one a connection.
+///
+/// The daemon answers in lines of JSON, then closes the connection.
+public struct ControlRequest: Codable, Sendable, Hashable {
+  /// The questions that the daemon knows.
+  public enum Command: String, Codable, Sendable, CaseIterable {
+    /// One `StatusReport`.
+    case status
+    /// A `QueueReport` for each queue.
+    case queues
+    /// A `TagReport` for each tag.
+    case tags
+    /// An `EventLine` for each event, until one side closes the connection.
+    case events
+    /// A `FilterReport` for each filter.
+    case filters
+    /// A `CalloutReport` for each callout.
+    case callouts
+    /// Reads the policy file again: a `ReloadReport`.
+    case reload
+  }
+
+  /// The longest request, its newline included, in bytes.
+  public static let maximumLength = 65536
+
+  /// The question's name; a daemon may not know it.
+  public var command: String
+  /// Only events of the tag of this name.
+  public var tag: String?
+  /// The stream ends after so many events.
+  public var count: Int?
+
+  /// A request.
+  public init(_ command: Command, tag: String? = nil, count: Int? = nil) {
+    self.command = command.rawValue
+    self.tag = tag
+    self.count = count
+  }
+}
+
+/// The answer when there is no other.
+public struct ControlFailure: Codable, Sendable, Hashable, Error, CustomStringConvertible {
+  /// What went wrong.
+  public struct Reason: Codable, Sendable, Hashable {
+    /// For programs.
+    public var code: String
+    /// For people.
+    public var message: String
+  }
+
+  /// What kinds of failure there are.
+  public enum Code: String, Sendable, CaseIterable {
+    /// The request is no JSON object of the expected form.
+    case malformedRequest = "malformed-request"
+    /// The request is longer than `ControlRequest.maximumLength`.
+    case requestTooLong = "request-too-long"
+    /// There is no such command.
+    case unknownCommand = "unknown-command"
+    /// There is no such tag.
+    case unknownTag = "unknown-tag"
+    /// Only root may ask.
+    case notPermitted = "not-permitted"
+    /// Too many connections are open.
+    case busy
+    /// The daemon is starting or stopping.
+    case notRunning = "not-running"
+    /// The policy file has errors; the running policy stays.
+    case policy
+    /// The bridge could not do it.
+    case failed
+  }
+
+  /// What went wrong.
+  public var error: Reason
+
+  /// A failure.
+  public init(_ code: Code, _ message: String) {
+    error = Reason(code: code.rawValue, message: message)
+  }
+
+  /// The failure's kind, nil if a newer daemon sent one that is not known here.
+  public var code: Code? { Code(rawValue: error.code) }
+
+  /// The message.
+  public var description: String { error.message }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ArgumentParser
+internal import CalloutBridge
+internal import CalloutEngine
+internal import FirewallRules
+internal import PacketTagging
+
+/// `calloutd rules`: the rules of a policy file, without the daemon.
+struct RulesCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rules", abstract: "Prints, installs or removes the rules of a policy.",
+    subcommands: [Print.self, Apply.self, Remove.self, Diff.self])
+
+  /// Prints them.
+  struct Print: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "print", abstract: "Prints the rules as text that nft or iptables can load.")
+    @OptionGroup var file: ConfigurationOption
+
+    func run() async throws {
+      try await reportingFailures {
+        let policy = try PolicyFile.read(file.config)
+        print(
+          Firewall.render(policy.ruleSet, backend: policy.backendForPrinting),
+          terminator: "")
+      }
+    }
+  }
+
+  /// Installs them.
+  struct Apply: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "apply", abstract: "Installs the rules; they stay without the daemon.")
+    @OptionGroup var file: ConfigurationOption
+
+    func run() async throws {
+      try await reportingFailures {
+        let policy = try PolicyFile.read(file.config)
+        try await policy.firewall().apply(policy.ruleSet)
+      }
+    }
+  }
+
+  /// Removes them.
+  struct Remove: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "remove", abstract: "Removes our rules and chains.")
+    @OptionGroup var file: ConfigurationOption
+    @Flag(help: "Remove them even if that drops packets which wait in queues.") var force = false
+
+    func run() async throws {
+      try await reportingFailures {
+        let firewall = try PolicyFile.read(file.config).firewall()
+        try await firewall.empty()
+        try await firewall.remove(force: force)
+      }
+    }
+  }
+
+  /// Shows what applying would change.
+  struct Diff: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "diff", abstract: "Prints what apply would change; exits with 1 if anything.")
+    @OptionGroup var file: ConfigurationOption
+
+    func run() async throws {
+      try await reportingFailures {
+        let policy = try PolicyFile.read(file.config)
+        let lines = try await policy.firewall().diff(policy.ruleSet)
+        for line in lines { print(line) }
+        if !lines.isEmpty { throw ExitCode.failure }
+      }
+    }
+  }
+}
+
+extension PolicyFile {
+  /// The rules that bring the packets of the policy's layers to its queues.
+  var ruleSet: RuleSet {
+    configuration.ruleSet(for: Set(filters.map(\.filter.layer)))
+  }
+
+  /// The firewall as this file wants it.
+  func firewall() throws(RuleError) -> Firewall {
+    let backend: RuleBackend
+    if let ruleBackend { backend = ruleBackend } else { backend = try RuleBackend.detect() }
+    return try Firewall(backend: backend, table: configuration.ruleTable)
+  }
+
+  /// The means whose text is printed; nft's where none can be found out, for want of root.
+  var backendForPrinting: RuleBackend {
+    ruleBackend ?? (try? RuleBackend.detect()) ?? .nft
+  }
+}

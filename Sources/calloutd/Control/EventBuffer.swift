@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutBridge
+internal import CalloutControl
+internal import PacketTagging
+internal import Synchronization
+
+/// Lines on their way to one client: many events share a write, and a slow client holds up only
+/// its own stream.
+final class EventBuffer: Sendable {
+  /// So many bytes may wait; beyond, events wait in the bridge's stream, which counts its losses.
+  private static let limit = 4 << 20
+
+  /// One element whenever there may be something to take; ends after `finish`.
+  let signals: AsyncStream<Void>
+  private let signal: AsyncStream<Void>.Continuation
+  private let bytes = Mutex<[UInt8]>([])
+
+  init() {
+    (signals, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+  }
+
+  /// Appends a line.
+  func append(_ line: EventLine) {
+    bytes.withLock { line.appendJSON(to: &$0) }
+    signal.yield()
+  }
+
+  /// Whether the client is so slow that no more should be appended yet.
+  var isFull: Bool { bytes.withLock { $0.count >= Self.limit } }
+
+  /// Takes everything that waits.
+  func take() -> [UInt8] {
+    bytes.withLock { bytes in
+      defer { bytes = [] }
+      return bytes
+    }
+  }
+
+  /// Nothing more comes.
+  func finish() { signal.finish() }
+}
+
+/// The bridge's events as lines, of one tag if so asked.
+struct EventLines: AsyncSequence {
+  let events: AsyncStream<LifeEvent>
+  let name: @Sendable (ContextTag) -> String?
+  let tagName: String?
+
+  struct AsyncIterator: AsyncIteratorProtocol {
+    var events: AsyncStream<LifeEvent>.Iterator
+    let name: @Sendable (ContextTag) -> String?
+    let tagName: String?
+    /// A tag's name never changes.
+    var names: [ContextTag: String] = [:]
+
+    mutating func next() async -> EventLine? {
+      while let event = await events.next() {
+        if names[event.tag] == nil { names[event.tag] = name(event.tag) }
+        let found = names[event.tag]
+        if let tagName, found != tagName { continue }
+        return EventLine(event, tagName: found)
+      }
+      return nil
+    }
+  }
+
+  func makeAsyncIterator() -> AsyncIterator {
+    AsyncIterator(events: events.makeAsyncIterator(), name: name, tagName: tagName)
+  }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutEngine
+internal import PacketViews
+
+extension Condition {
+  /// The condition as people read it: "ip-remote-port 53-5353".
+  var policyText: String {
+    switch match {
+    case .equal(let value): "\(field.name) \(text(value))"
+    case .range(let low, let high): "\(field.name) \(text(low))-\(text(high))"
+    case .prefix(let prefix): "\(field.name) \(prefix)"
+    case .flagsAllSet(let bits): "\(field.name) all of \(names(bits))"
+    case .flagsAnySet(let bits): "\(field.name) any of \(names(bits))"
+    case .flagsNoneSet(let bits): "\(field.name) none of \(names(bits))"
+    }
+  }
+
+  private func text(_ value: UInt128) -> String {
+    switch field.valueType {
+    case .flags: return names(UInt32(truncatingIfNeeded: value))
+    case .integer:
+      guard field == .ipProtocol else { return "\(value)" }
+      return ProtocolName.table.first { UInt128($0.number) == value }?.name ?? "\(value)"
+    case .address:
+      // The address alone does not tell its family; no IPv6 address of use is below 2^32.
+      guard value > 0xffff_ffff else {
+        return "\(IPAddress(v4: UInt32(truncatingIfNeeded: value)))"
+      }
+      return "\(IPAddress(high: UInt64(value >> 64), low: UInt64(truncatingIfNeeded: value)))"
+    }
+  }
+
+  private func names(_ bits: UInt32) -> String {
+    guard field.valueType == .flags else { return "0x" + String(bits, radix: 16) }
+    let names = ConditionFlags.names.filter { bits & $0.flag.rawValue != 0 }.map(\.name)
+    return "[\(names.joined(separator: ", "))]"
+  }
+}

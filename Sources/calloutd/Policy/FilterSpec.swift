@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutEngine
+internal import PacketTagging
+internal import Yams
+
+/// A filter and where its parts are in the file.
+struct FilterSpec: Sendable {
+  var filter: Filter
+  var positions: Positions
+  /// Where each condition's field and value are.
+  var conditionPositions: [(field: SourcePosition, value: SourcePosition)]
+
+  /// Where a filter's keys have their values; the filter's own place where they are left out.
+  struct Positions: Sendable {
+    var filter: SourcePosition
+    var layer: SourcePosition
+    var sublayer: SourcePosition
+    var callout: SourcePosition
+  }
+
+  /// Reads one entry of `filters`.
+  static func read(_ node: Node, _ reader: inout PolicyReader) -> FilterSpec? {
+    var draft = FilterDraft()
+    reader.read(node, by: FilterDraft.schema, into: &draft)
+    guard case .mapping = node else { return nil }
+    func position(_ key: String) -> SourcePosition {
+      (reader.value(of: key, in: node) ?? node).position
+    }
+    let action = draft.resolveAction(node, &reader)
+    let conditions = draft.conditions.compactMap { draft in
+      draft.resolve(at: self.layer(of: node, reader), &reader).map { (draft, $0) }
+    }
+    guard let layer = draft.layer, let action, conditions.count == draft.conditions.count,
+      !draft.name.isEmpty
+    else { return nil }
+    return FilterSpec(
+      filter: Filter(
+        name: draft.name, layer: layer, sublayer: draft.sublayer, weight: draft.weight,
+        conditions: conditions.map(\.1), action: action),
+      positions: Positions(
+        filter: node.position, layer: position("layer"), sublayer: position("sublayer"),
+        callout: position("callout")),
+      conditionPositions: conditions.map { ($0.0.fieldPosition, $0.0.valuePosition) })
+  }
+
+  private static func layer(of node: Node, _ reader: PolicyReader) -> Layer? {
+    reader.value(of: "layer", in: node)?.scalar.flatMap { Layer(name: $0.string) }
+  }
+}
+
+/// The names of actions.
+enum ActionName: String, CaseIterable {
+  case permit, block
+  case calloutTerminating = "callout-terminating"
+  case calloutInspection = "callout-inspection"
+  case calloutUnknown = "callout-unknown"
+
+  var asksCallout: Bool { self != .permit && self != .block }
+
+  /// The action with the callout it asks.
+  func action(callout: String) -> FilterAction {
+    switch self {
+    case .permit: .permit
+    case .block: .block
+    case .calloutTerminating: .calloutTerminating(callout)
+    case .calloutInspection: .calloutInspection(callout)
+    case .calloutUnknown: .calloutUnknown(callout)
+    }
+  }
+}
+
+extension FilterAction {
+  /// The action's name without the callout.
+  var name: String {
+    switch self {
+    case .permit: ActionName.permit.rawValue
+    case .block: ActionName.block.rawValue
+    case .calloutTerminating: ActionName.calloutTerminating.rawValue
+    case .calloutInspection: ActionName.calloutInspection.rawValue
+    case .calloutUnknown: ActionName.calloutUnknown.rawValue
+    }
+  }
+}
+
+/// A filter while it is read.
+struct FilterDraft {
+  var name = ""
+  var layer: Layer?
+  var sublayer = "default"
+  var weight = FilterWeight.automatic
+  var conditions: [ConditionDraft] = []
+  var action: ActionName?
+  var callout: String?
+
+  static var schema: PolicySchema<FilterDraft> {
+    PolicySchema([
+      SchemaKey(
+        "name", .text("the filter's name"), into: \.name, default: nil,
+        example: "outbound DNS", "for people"),
+      SchemaKey(
+        "layer", SchemaValue<Layer>.layer.optional, into: \.layer, default: nil,
+        example: "outbound-transport-v4", "where it works"),
+      SchemaKey(
+        "sublayer", .text("a sublayer's name"), into: \.sublayer, default: "default",
+        "its band"),
+      SchemaKey(
+        "weight", filterWeight, into: \.weight, default: "auto",
+        "its place in the sublayer, higher first"),
+      SchemaKey(
+        "conditions", listOf: ConditionDraft.read, schema: [ConditionDraft.schema.lines],
+        into: \.conditions, "same field = or, different fields = and; none: every packet"),
+      SchemaKey(
+        "action", SchemaValue<ActionName>.actionName.optional, into: \.action, default: nil,
+        example: "callout-unknown", "what happens to matching packets"),
+      SchemaKey(
+        "callout", SchemaValue<String>.text("a callout's name").optional, into: \.callout,
+        default: "", example: "tag-example", "whom to ask; with callout actions only"),
+    ])
+  }
+
+  private static var filterWeight: SchemaValue<FilterWeight> {
+    let name = "a number up to 2^64 - 1, auto, or { range: 0 to 15 }"
+    return SchemaValue(name) { node, reader in
+      if node.plainText == "auto" { return .automatic }
+      if let text = node.plainText, let number = UInt128(policyNumber: text),
+        let weight = UInt64(exactly: number)
+      {
+        return .explicit(weight)
+      }
+      if case .mapping(let mapping) = node, mapping.count == 1, let pair = mapping.first,
+        pair.key.scalar?.string == "range"
+      {
+        return SchemaValue<UInt8>.number(0...15).read(pair.value, &reader).map { .range($0) }
+      }
+      reader.problems.report(node, isNot: name)
+      return nil
+    }
+  }
+
+  /// The action together with its callout, which it must have or must not have.
+  func resolveAction(_ node: Node, _ reader: inout PolicyReader) -> FilterAction? {
+    guard let action else { return nil }
+    let calloutNode = reader.value(of: "callout", in: node)
+    switch (action.asksCallout, callout) {
+    case (true, let callout?): return action.action(callout: callout)
+    case (true, nil):
+      if calloutNode == nil {
+        reader.problems.report(
+          "the key \"callout\" is missing, expected the name of the callout that "
+            + "\(action.rawValue) asks",
+          at: (reader.value(of: "action", in: node) ?? node).position)
+      }
+      return nil
+    case (false, let callout?):
+      reader.problems.report(
+        "found callout \"\(callout)\", expected none: the action \(action.rawValue) asks nobody",
+        at: (calloutNode ?? node).position)
+      return nil
+    case (false, nil): return action.action(callout: "")
+    }
+  }
+}
+
+extension SchemaValue where Value == ActionName {
+  /// An action's name.
+  static var actionName: SchemaValue { .choice(ActionName.allCases.map { ($0.rawValue, $0) }) }
+}

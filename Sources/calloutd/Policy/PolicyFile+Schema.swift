@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutBridge
+internal import CalloutEngine
+internal import PacketTagging
+internal import Yams
+
+extension PolicyFile {
+  /// The whole policy file.
+  static var schema: PolicySchema<PolicyFile> {
+    PolicySchema([
+      SchemaKey(
+        "mark", markSchema, into: \.self, "which bits of the packet mark carry handles"),
+      SchemaKey("queues", queueSchema, into: \.self, "the NFQUEUE queues"),
+      SchemaKey("rules", ruleSchema, into: \.self, "the rules that send packets to the queues"),
+      SchemaKey("lifecycle", lifecycleSchema, into: \.self, "who tells of the life of contexts"),
+      SchemaKey(
+        "interfaces", interfaces, into: \.interfaces, default: "[]",
+        "interfaces for layer 2, which is not part of this build"),
+      SchemaKey("metrics", metricsSchema, into: \.self, "Prometheus metrics at /metrics"),
+      SchemaKey(
+        "sublayers", listOf: readSublayer, schema: [sublayerSchema.lines], into: \.sublayers,
+        "bands of filters; \"default\" of weight 0x8000 always exists"),
+      SchemaKey(
+        "callouts", listOf: CalloutSpec.read, schema: CalloutType.all.map(\.lines),
+        into: \.callouts, "what filters can ask; one example of each type"),
+      SchemaKey(
+        "filters", listOf: FilterSpec.read, schema: [FilterDraft.schema.lines],
+        into: \.filters, "which packets, and what happens to them"),
+    ])
+  }
+
+  private static var markSchema: PolicySchema<PolicyFile> {
+    PolicySchema([
+      SchemaKey(
+        "mask", .markMask, into: \.configuration.mark, default: "auto",
+        "the bits; auto takes the widest run that no rule uses"),
+      SchemaKey(
+        "ignore-conflicts", .boolean, into: \.configuration.ignoresMarkConflicts,
+        default: "false", "use the mask although other rules use some of its bits"),
+    ])
+  }
+
+  private static var queueSchema: PolicySchema<PolicyFile> {
+    PolicySchema([
+      SchemaKey(
+        "first", .number(0...65535, of: "a queue number"), into: \.configuration.firstQueue,
+        default: "31000", "the first queue's number"),
+      SchemaKey(
+        "count", .number(1...1024), into: \.configuration.queueCount, default: "1",
+        "how many queues, each with a thread"),
+      SchemaKey(
+        "copy-range",
+        SchemaValue<UInt32>.number(0...65531, of: "a number of bytes").optional.or("auto", nil),
+        into: \.configuration.copyRange, default: "auto",
+        "bytes copied of each packet; auto: what callouts need"),
+      SchemaKey(
+        "max-length", .number(1...1_048_576), into: \.configuration.maximumLength,
+        default: "8192", "packets that may wait in a queue"),
+      SchemaKey(
+        "on-failure", .failurePolicy, into: \.configuration.failurePolicy, default: "permit",
+        "what happens to packets that nobody decides"),
+      SchemaKey(
+        "pend-deadline", .duration(), into: \.configuration.pendDeadline, default: "5s",
+        "how long a callout may keep a packet"),
+    ])
+  }
+
+  private static var ruleSchema: PolicySchema<PolicyFile> {
+    PolicySchema([
+      SchemaKey(
+        "manage", .boolean, into: \.managesRules, default: "true",
+        "whether calloutd installs and removes them"),
+      SchemaKey("backend", .ruleBackend, into: \.ruleBackend, default: "auto", "by which means"),
+      SchemaKey(
+        "table", .word("1 to 16 letters, digits and _, beginning with a letter", tableName),
+        into: \.configuration.ruleTable, default: "callout",
+        "the nft table, in capitals the prefix of iptables chains"),
+    ])
+  }
+
+  private static func tableName(_ text: String) -> String? {
+    guard (1...16).contains(text.utf8.count), let first = text.first, first.isLetter,
+      text.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") })
+    else { return nil }
+    return text
+  }
+
+  private static var lifecycleSchema: PolicySchema<PolicyFile> {
+    PolicySchema([
+      SchemaKey(
+        "source", .choice([("auto", .automatic), ("verdicts", .verdicts)]),
+        into: \.lifecycleSource, default: "auto", "auto means verdicts in this build"),
+      SchemaKey(
+        "sweep-after", .duration(), into: \.configuration.sweepAfter, default: "2s",
+        "a context whose packet is not met again for so long is lost"),
+    ])
+  }
+
+  private static var metricsSchema: PolicySchema<PolicyFile> {
+    PolicySchema([
+      SchemaKey(
+        "listen", .listenAddress, into: \.metricsListen, default: "none", "where to serve them")
+    ])
+  }
+
+  static var sublayerSchema: PolicySchema<SublayerSpec> {
+    PolicySchema([
+      SchemaKey(
+        "name", .text("the sublayer's name"), into: \.sublayer.name, default: nil,
+        example: "default", "unique among sublayers"),
+      SchemaKey(
+        "weight", .number(0...65535), into: \.sublayer.weight, default: "0x8000",
+        "higher is asked first"),
+    ])
+  }
+
+  private static func readSublayer(_ node: Node, _ reader: inout PolicyReader) -> SublayerSpec? {
+    var spec = SublayerSpec()
+    spec.position = reader.value(of: "name", in: node)?.position ?? node.position
+    reader.read(node, by: sublayerSchema, into: &spec)
+    return spec.sublayer.name.isEmpty ? nil : spec
+  }
+
+  private static var interfaces: SchemaValue<[String]> {
+    SchemaValue("[]") { node, reader in
+      guard case .sequence(let list) = node else {
+        reader.problems.report(node, isNot: "[]")
+        return nil
+      }
+      if let first = list.first {
+        reader.problems.report(
+          "layer 2 is not part of this build; use interfaces: []", at: first.position)
+      }
+      return []
+    }
+  }
+
+  /// The printed schema: a policy that is right as it stands, with every key explained.
+  static var schemaText: String {
+    func wrap(_ names: [String], _ title: String) -> [String] {
+      var lines = ["# \(title):"]
+      var line = "#  "
+      for name in names {
+        if line.count + name.count > 96 {
+          lines.append(line)
+          line = "#  "
+        }
+        line += " \(name)"
+      }
+      return lines + [line]
+    }
+    let head =
+      ["# Every key of a policy file with its type and default. All keys but the required ones"]
+      + ["# may be left out. Durations are whole numbers with us, ms, s, m or h; numbers are"]
+      + ["# decimal or begin with 0x and are never quoted. An unknown key is an error.", "#"]
+      + wrap(Layer.packetLayers.map(\.name), "Layers")
+      + wrap(Field.allCases.map { "\($0.name) (\($0.typeName))," }, "Fields and their values")
+      + wrap(MatchName.allCases.map { "\($0.rawValue) (\($0.takes))," }, "Matches")
+      + wrap(ProtocolName.table.map(\.name), "Names of ip-protocol values")
+      + wrap(ConditionFlags.names.map(\.name), "Names of flags")
+      + wrap(ActionName.allCases.map(\.rawValue), "Actions") + [""]
+    return (head + schema.lines).joined(separator: "\n") + "\n"
+  }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutBridge
+internal import CalloutEngine
+internal import FirewallRules
+internal import Foundation
+internal import PacketTagging
+
+/// A policy file that has been read and found right.
+struct PolicyFile: Sendable {
+  /// Who tells of the life of contexts; both mean the verdicts of our own queues.
+  enum LifecycleSource: Sendable { case automatic, verdicts }
+
+  /// Where it was read.
+  var path = ""
+  /// How the bridge is set up.
+  var configuration = BridgeConfiguration()
+  /// Whether the daemon installs rules.
+  var managesRules = true
+  /// By which means; nil: the best that works.
+  var ruleBackend: RuleBackend?
+  /// Who tells of the life of contexts.
+  var lifecycleSource = LifecycleSource.automatic
+  /// Where metrics are served, nil nowhere.
+  var metricsListen: ListenAddress?
+  /// Layer-2 interfaces: always empty, because the key is refused with any.
+  var interfaces: [String] = []
+  /// The sublayers, "default" only if the file names it.
+  var sublayers: [SublayerSpec] = []
+  /// The callouts.
+  var callouts: [CalloutSpec] = []
+  /// The filters.
+  var filters: [FilterSpec] = []
+}
+
+/// A sublayer and where it is in the file.
+struct SublayerSpec: Sendable {
+  var position = SourcePosition.start
+  var sublayer = Sublayer(name: "", weight: 0x8000)
+}
+
+extension PolicyFile {
+  /// Reads a file, or throws everything that is wrong with it.
+  static func read(_ path: String) throws(PolicyProblems) -> PolicyFile {
+    let text: String
+    do {
+      let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+      let data = try handle.read(upToCount: PolicyDocument.maximumLength + 1) ?? Data()
+      guard data.count <= PolicyDocument.maximumLength else {
+        throw CocoaError(.fileReadTooLarge)
+      }
+      guard let decoded = String(data: data, encoding: .utf8) else {
+        throw CocoaError(.fileReadInapplicableStringEncoding)
+      }
+      text = decoded
+    } catch {
+      throw PolicyProblems(
+        file: path,
+        problems: [PolicyProblem(position: .start, message: Self.explain(error))])
+    }
+    return try parse(text, path: path)
+  }
+
+  /// Reads the text of a file, or throws everything that is wrong with it.
+  static func parse(_ text: String, path: String) throws(PolicyProblems) -> PolicyFile {
+    var problems = ProblemCollector()
+    let document = PolicyDocument(text, &problems)
+    var reader = PolicyReader(document)
+    reader.problems = problems
+    var file = PolicyFile()
+    file.path = path
+    if let root = document.root, !(root.plainText?.isEmpty ?? false) {
+      reader.read(root, by: schema, into: &file)
+      file.finishRules()
+      file.checkSettings(root, &reader)
+      file.checkNames(&reader.problems)
+      file.checkFilters(&reader.problems)
+    }
+    guard reader.problems.isEmpty else {
+      throw PolicyProblems(file: path, problems: reader.problems.sorted)
+    }
+    return file
+  }
+
+  private mutating func finishRules() {
+    configuration.rules = managesRules ? .managed(ruleBackend) : .unmanaged
+  }
+
+  private static func explain(_ error: any Error) -> String {
+    switch (error as? CocoaError)?.code {
+    case .fileReadNoSuchFile?, .fileNoSuchFile?: "the file is not there; give another by --config"
+    case .fileReadNoPermission?: "the file may not be read; run as root"
+    case .fileReadTooLarge?: "the file is longer than 4 MiB, expected a policy"
+    case .fileReadInapplicableStringEncoding?: "the file is not UTF-8 text"
+    default: "the file cannot be read: \(error.localizedDescription)"
+    }
+  }
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CalloutControl
+import Foundation
+import Testing
+
+struct CoderTests {
+  private func roundTrip<Value: Codable & Equatable>(_ value: Value) throws {
+    let data = try JSONEncoder().encode(value)
+    #expect(try JSONDecoder().decode(Value.self, from: data) == value)
+  }
+
+  private func keys(_ value: some Encodable) throws -> Set<String> {
+    let object = try JSONSerialization.jsonObject(with: JSONEncoder().encode(value))
+    return Set(try #require(object as? [String: Any]).keys)
+  }
+
+  private var status: StatusReport {
+    var status = StatusReport(
+      state: .running, version: "1",
+      policy: StatusReport.Policy(file: "p", sublayers: 1, callouts: 2, filters: 3, reloads: 4))
+    status.markMask = "0xffff00"
+    status.endedByReason = ["transmitted": .max]
+    return status
+  }
+
+  private var event: EventLine {
+    EventLine(
+      time: 12_000_345_000, event: "context_removed", tag: "0xffffffffffffffff",
+      tagName: "dns \"a\\b\"\n\u{1}ü", context: "0x8000000000000000", handle: 7, otherHandle: 8,
+      packetID: 9, otherPacketID: 10, queue: 31000, layer: "outbound-transport-v4",
+      reason: "transmitted", certainty: "exact")
+  }
+
+  @Test func `every type survives a round trip`() throws {
+    try roundTrip(ControlRequest(.events, tag: "dns", count: 3))
+    try roundTrip(ControlFailure(.unknownTag, "no"))
+    try roundTrip(status)
+    try roundTrip(QueueReport(queue: 31000))
+    try roundTrip(event)
+    try roundTrip(
+      TagReport(tag: "0x1", name: "a", onCopy: "share", associated: 3, live: 1, ended: 2))
+    try roundTrip(ReloadReport(filters: 1, callouts: 2, notes: ["x"]))
+    try roundTrip(
+      CalloutReport(
+        name: "a", type: "tag", tag: nil, filters: 1, packets: 2, bytes: 3, refused: 4))
+    try roundTrip(
+      FilterReport(
+        name: "f", layer: "l", sublayer: "default", weight: .max, conditions: ["c"],
+        action: "permit", callout: nil, hits: 1))
+  }
+
+  @Test func `a status has the documented keys`() throws {
+    let expected: Set<String> = [
+      "state", "version", "backend", "mark-mask", "epoch", "associated", "ended", "live",
+      "ended-by-reason", "handles-refused", "stale-handles", "foreign-flows", "copies",
+      "events-lost", "notify-failures", "warnings", "packets", "verdicts", "policy",
+    ]
+    #expect(try keys(status).isSuperset(of: expected))
+  }
+
+  @Test func `a queue has all its keys, what is unknown as null`() throws {
+    let expected: Set<String> = [
+      "queue", "rule-packets", "ids-issued", "verdicts", "flushed", "id-gaps", "waiting",
+      "queue-dropped", "user-dropped", "fail-open-passes", "pended-now", "malformed",
+    ]
+    #expect(try keys(QueueReport(queue: 1)).isSuperset(of: expected))
+  }
+
+  @Test func `the line written by hand is what a coder reads`() throws {
+    var line: [UInt8] = []
+    event.appendJSON(to: &line)
+    #expect(line.last == UInt8(ascii: "\n"))
+    #expect(line.dropLast().allSatisfy { $0 >= 0x20 })
+    #expect(try JSONDecoder().decode(EventLine.self, from: Data(line)) == event)
+  }
+
+  @Test func `an event without name, reason and copy leaves these out`() throws {
+    let event = EventLine(
+      time: 1, event: "exit_netio", tag: "0x1", tagName: nil, context: "0x2", handle: 3,
+      packetID: 4, queue: 5, layer: "ipforward-v6", reason: nil, certainty: "observed")
+    var line: [UInt8] = []
+    event.appendJSON(to: &line)
+    #expect(
+      String(decoding: line, as: UTF8.self)
+        == """
+        {"time":1,"event":"exit_netio","tag":"0x1","context":"0x2","handle":3,"packet-id":4,\
+        "queue":5,"layer":"ipforward-v6","certainty":"observed"}
+
+        """)
+    #expect(try JSONDecoder().decode(EventLine.self, from: Data(line)) == event)
+  }
+
+  @Test func `a failure of a newer daemon is still a failure`() throws {
+    let text = #"{"error":{"code":"new-kind","message":"m"}}"#
+    let failure = try JSONDecoder().decode(ControlFailure.self, from: Data(text.utf8))
+    #expect(failure.code == nil)
+    #expect(failure.description == "m")
+  }
+}
