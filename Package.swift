@@ -105,6 +105,9 @@ let package = Package(
       swiftSettings: settings),
 
     // Tests.
+    .target(
+      name: "CalloutTestSupport", dependencies: ["CLinux", "Kernel"],
+      path: "Tests/CalloutTestSupport", swiftSettings: testSettings),
     .testTarget(
       name: "PacketViewsTests", dependencies: ["PacketViews"], swiftSettings: testSettings),
     .testTarget(
@@ -122,6 +125,9 @@ let package = Package(
       swiftSettings: testSettings),
     .testTarget(
       name: "KernelTests", dependencies: ["Kernel", "CLinux"], swiftSettings: testSettings),
+    .testTarget(
+      name: "NetnsTests", dependencies: ["CalloutBridge", "CalloutTestSupport", "FirewallRules"],
+      swiftSettings: testSettings),
     .testTarget(
       name: "BuiltInCalloutTests",
       dependencies: ["CalloutEngine", "Kernel", "PacketTagging", "PacketViews"],
