@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cases, each a function from a workbench to lines of the table, and how they measure.
+
+A host below this machine can take a third of its speed away for seconds, unseen in any counter, so
+no side is measured far from the others in time: in every round all subjects are started afresh on
+queues of their own, and short slices of the flood go to them in turn.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+
+import namespace
+from build import OUTPUT
+from measure import COPY_PACKET, HeapCalls, Slice, between, queue_row, resident_kib, sample
+from report import Entry
+from subjects import Settings, Subject, log_of
+from usertime import UserClock
+
+# The harness and, with `apart`, the sender have the other one.
+SUBJECT_CPU = 1
+OTHER_CPU = 0
+# Lets some 2,000 packets wait, fewer than any queue length.
+SEND_BUFFER_BYTES = 1_000_000
+START_SECONDS = 15
+WARM_SECONDS = 20
+DRAIN_SECONDS = 5
+STEADY_WINDOWS = 5
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure."""
+
+    rounds: int = 5
+    slices: int = 3
+    slice_seconds: float = 0.8
+    steady_seconds: float = 5.0
+
+
+@dataclass
+class Workbench:
+    """What a case works with."""
+
+    children: namespace.Children
+    subjects: list[Subject]
+    effort: Effort
+    apart: bool = False  # see `flooding`
+    raw: dict[str, object] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Live:
+    """A running subject."""
+
+    subject: Subject
+    settings: Settings
+    child: subprocess.Popen[bytes]
+
+    def verdicts(self) -> int:
+        row = queue_row(self.settings.queue)
+        return row.verdicts if row else 0
+
+    def is_idle(self) -> bool:
+        row = queue_row(self.settings.queue)
+        return row is None or row.waiting == 0
+
+
+@contextmanager
+def running(
+    bench: Workbench,
+    subject: Subject,
+    settings: Settings,
+    environment: dict[str, str] | None = None,
+) -> Iterator[Live]:
+    """Starts a subject and waits until its queue is as the case wants it."""
+    words = subject.words(settings)
+    child = bench.children.start(words, SUBJECT_CPU, log_of(subject), environment)
+
+    def is_bound() -> bool:
+        if child.poll() is not None:
+            raise RuntimeError(f"{subject.name} ended at start, see {log_of(subject)}")
+        row = queue_row(settings.queue)
+        return row is not None and row.copy_mode == COPY_PACKET
+
+    if not namespace.wait_until(is_bound, START_SECONDS):
+        raise RuntimeError(f"{subject.name} did not bind queue {settings.queue} in time")
+    if not namespace.wait_until(subject.is_ready, START_SECONDS):
+        raise RuntimeError(f"{subject.name} bound its queue but does not answer")
+    row = queue_row(settings.queue)
+    copy_range = min(settings.copy_range, subject.largest_copy_range)
+    if row is None or row.copy_range != copy_range:
+        raise RuntimeError(f"{subject.name}: the copy range is not {copy_range}: {row}")
+    try:
+        yield Live(subject, settings, child)
+    finally:
+        bench.children.stop(child)
+
+
+@contextmanager
+def flooding(bench: Workbench, live: Live, seconds: float) -> Iterator[None]:
+    """Floods one subject; leaves its queue empty.
+
+    The sender shares the subject's CPU and goes before it: it fills its send buffer, sleeps, and
+    is woken when half of that is free. So some 1,000 packets at least always wait, no batch is
+    ever short, nothing is dropped, and no cache line or wake-up crosses CPUs. From a CPU of its
+    own (`apart`) it is slower than the packed loop, which then gets batches of 7, and what is
+    measured is the sender.
+    """
+    namespace.queue_output(live.settings.queue)
+    words = [str(OUTPUT / "flood"), "--address", namespace.TARGET, "--seconds", str(seconds)]
+    flood = bench.children.start(
+        [*words, "--send-buffer", str(SEND_BUFFER_BYTES)],
+        OTHER_CPU if bench.apart else SUBJECT_CPU,
+        OUTPUT / "flood.log",
+        realtime=not bench.apart,
+    )
+    try:
+        yield
+    finally:
+        bench.children.stop(flood)
+        namespace.wait_until(live.is_idle, DRAIN_SECONDS)
+
+
+def warm_up(live: Live, packets: int) -> None:
+    first = live.verdicts()
+    if not namespace.wait_until(lambda: live.verdicts() - first >= packets, WARM_SECONDS, 0.05):
+        done = live.verdicts() - first
+        raise RuntimeError(f"{live.subject.name} handled only {done} packets in {WARM_SECONDS} s")
+
+
+def one_slice(bench: Workbench, live: Live) -> Slice:
+    seconds = bench.effort.slice_seconds
+    with flooding(bench, live, seconds + 5):
+        warm_up(live, 20_000)
+        first = sample(live.child.pid, live.settings.queue)
+        time.sleep(seconds)
+        return between(first, sample(live.child.pid, live.settings.queue))
+
+
+def pooled(slices: list[Slice]) -> Slice:
+    """Slices of one round taken together."""
+    return Slice(**{name: sum(getattr(one, name) for one in slices) for name in vars(slices[0])})
+
+
+def one_round(bench: Workbench, settings: Settings, number: int) -> dict[str, Slice]:
+    """All subjects started afresh; slices in turn, in another order each time."""
+    slices: dict[str, list[Slice]] = {}
+    with ExitStack() as stack:
+        lives = [
+            stack.enter_context(running(bench, subject, settings.on(settings.queue + index)))
+            for index, subject in enumerate(bench.subjects)
+        ]
+        for live in lives:
+            with flooding(bench, live, WARM_SECONDS + 5):
+                warm_up(live, live.subject.warm_packets)
+        for index in range(bench.effort.slices):
+            shift = (number + index) % len(lives)
+            for live in lives[shift:] + lives[:shift]:
+                slices.setdefault(live.subject.name, []).append(one_slice(bench, live))
+    return {name: pooled(several) for name, several in slices.items()}
+
+
+def compare(bench: Workbench, case: str, settings: Settings) -> dict[str, list[Slice]]:
+    """Every subject's rounds, kept in the raw results too."""
+    rounds = [one_round(bench, settings, number) for number in range(bench.effort.rounds)]
+    result = {subject.name: [one[subject.name] for one in rounds] for subject in bench.subjects}
+    bench.raw[case] = {name: [vars(one) for one in several] for name, several in result.items()}
+    return result
+
+
+def ratio_entries(case: str, results: dict[str, list[Slice]]) -> list[Entry]:
+    """Packets per CPU-second of all, then calloutd against each; a ratio is taken in each round."""
+    rates = {
+        name: [one.packets_per_cpu_second for one in rounds] for name, rounds in results.items()
+    }
+    entries = [
+        Entry(case, name, statistics.median(several), "packets per CPU-second")
+        for name, several in rates.items()
+    ]
+    ours = rates.get("calloutd")
+    if ours is not None:
+        for name, theirs in rates.items():
+            if name != "calloutd":
+                ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+                value = statistics.median(ours)
+                entries.append(
+                    Entry(case, "calloutd", value, "packets per CPU-second", name, ratio)
+                )
+    return entries
+
+
+def queue_tagged(bench: Workbench) -> list[Entry]:
+    """Every packet through one queue, and out with a mark of its own."""
+    results = compare(bench, "queue/tagged", Settings())
+    return ratio_entries("queue/tagged", results)
+
+
+def queue_tagged_full_copy(bench: Workbench) -> list[Entry]:
+    """The same with whole packets copied."""
+    results = compare(bench, "queue/tagged-full-copy", Settings(copy_range=65531))
+    return ratio_entries("queue/tagged-full-copy", results)
+
+
+def check_marks(
+    bench: Workbench, live: Live, first: tuple[int, ...], last: tuple[int, ...]
+) -> None:
+    """All packets must leave tagged, and with marks that differ."""
+    left, tagged, odd = (after - before for before, after in zip(first, last, strict=True))
+    if left == 0 or tagged < 0.999 * left or not 0.4 < odd / left < 0.6:
+        bench.warnings.append(
+            f"{live.subject.name}: of {left} packets {tagged} left tagged, {odd} with an odd tag"
+        )
+
+
+def queue_steady(bench: Workbench) -> list[Entry]:
+    """After warm-up: user time and heap calls per packet, memory; and whether all are tagged."""
+    entries = []
+    settings = Settings()
+    counts = OUTPUT / "heap-calls"
+    environment = {
+        "LD_PRELOAD": str(OUTPUT / "malloc-count.so"),
+        "ALLOC_COUNT_FILE": str(counts),
+    }
+    namespace.count_marks(settings.mark_mask, 1 << settings.mark_shift)
+    for subject in bench.subjects:
+        counts.unlink(missing_ok=True)
+        with (
+            running(bench, subject, settings, environment) as live,
+            closing(HeapCalls(counts)) as heap,
+            closing(UserClock(live.child.pid)) as clock,
+        ):
+            if heap.allocations() == 0:
+                raise RuntimeError(f"{subject.name}: the heap calls of its start were not seen")
+            entries += _steady(bench, live, heap, clock)
+    namespace.forget_marks()
+    return entries
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read between the windows of a steady run."""
+
+    packets: int
+    heap_calls: int
+    user_nanoseconds: int
+    resident_kib: int
+
+
+def _steady(bench: Workbench, live: Live, heap: HeapCalls, clock: UserClock) -> list[Entry]:
+    name, pid = live.subject.name, live.child.pid
+
+    def read() -> Reading:
+        return Reading(live.verdicts(), heap.allocations(), clock.nanoseconds(), resident_kib(pid))
+
+    seconds = bench.effort.steady_seconds
+    readings = [read()]  # the first: before any packet
+    with flooding(bench, live, WARM_SECONDS + seconds + 5):
+        warm_up(live, live.subject.warm_packets)
+        marks = namespace.read_marks()
+        readings.append(read())
+        for _ in range(STEADY_WINDOWS):
+            time.sleep(seconds / STEADY_WINDOWS)
+            readings.append(read())
+        check_marks(bench, live, marks, namespace.read_marks())
+    bench.raw[f"queue/steady {name}"] = [vars(one) for one in readings]
+    steady = readings[1:]
+    packets = max(steady[-1].packets - steady[0].packets, 1)
+    calls = steady[-1].heap_calls - steady[0].heap_calls
+    growth = steady[-1].resident_kib - steady[0].resident_kib
+    user = statistics.median(
+        (after.user_nanoseconds - before.user_nanoseconds) / max(after.packets - before.packets, 1)
+        for before, after in itertools.pairwise(steady)
+    )
+    return [
+        Entry("queue/user-time", name, user, "ns per packet"),
+        Entry("queue/allocations", name, calls / packets, "per packet"),
+        Entry("queue/memory", name, growth, "KiB grown"),
+    ]
+
+
+CASES: dict[str, Callable[[Workbench], list[Entry]]] = {
+    "tagged": queue_tagged,
+    "steady": queue_steady,
+    "tagged-full-copy": queue_tagged_full_copy,
+}
+DEFAULT_CASES = ("tagged", "steady")
