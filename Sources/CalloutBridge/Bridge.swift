@@ -99,9 +99,12 @@ public final class Bridge: Sendable {
     }
   }
 
-  fileprivate func interestChanged(_ isWatched: Bool) {
+  fileprivate func interestChanged() {
     for worker in board.withLock({ $0.workers }) {
-      _ = worker.mailbox.ask { $0.out.contexts.isWatched = isWatched }
+      // Read there and then: of two changes at once the later may have been posted first.
+      _ = worker.mailbox.ask { [stream] in
+        $0.out.contexts.isWatched = stream.hasSubscribers
+      }
     }
   }
 }
@@ -113,5 +116,5 @@ private struct WeakBridge: Sendable {
 /// Tells the workers whether anybody reads the event stream.
 private final class InterestSwitch: Sendable {
   let bridge = Mutex<WeakBridge?>(nil)
-  func change(_ isWatched: Bool) { bridge.withLock { $0 }?.bridge?.interestChanged(isWatched) }
+  func change(_: Bool) { bridge.withLock { $0 }?.bridge?.interestChanged() }
 }
