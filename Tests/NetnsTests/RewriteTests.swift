@@ -55,24 +55,30 @@ extension NetnsTests {
     func `TCP: bulk through a rewrite both ways`(_ sham: String, _ real: String) async throws {
       let isIPv6 = sham.contains(":")
       try await both(sham, real, protocolNumber: 6, ports: (80, 8080)) { bridge in
-        let family = isIPv6 ? "6" : "4"
+        let listen = "TCP\(isIPv6 ? 6 : 4)-LISTEN:8080,reuseaddr"
+        let connect = isIPv6 ? "TCP6:[\(sham)]:80" : "TCP4:\(sham):80"
         try Shell.run("head -c 8000000 /dev/urandom > /run/sent")
-        let server = try Shell.start(
-          "ip netns exec p1 socat TCP\(family)-LISTEN:8080,reuseaddr EXEC:cat,pipes")
-        defer { server.stop() }
-        try await expectSoon {
-          try Shell.run("ip netns exec p1 ss -ltn").contains(":8080")
+        // One way each: socat that reads and writes at once can block on both.
+        try await serving("socat -u \(listen) CREATE:/run/there") {
+          try Shell.run("timeout 60 socat -u OPEN:/run/sent \(connect)")
+          try await expectSoon { try Shell.run("cmp /run/sent /run/there || true").isEmpty }
         }
-        let host = isIPv6 ? "[\(sham)]" : sham
-        try Shell.run(
-          "timeout 60 socat -t 30 - TCP\(family):\(host):80 < /run/sent > /run/received;"
-            + "cmp /run/sent /run/received")
+        try await serving("socat -u OPEN:/run/sent \(listen)") {
+          try Shell.run("timeout 60 socat -u \(connect) - > /run/back; cmp /run/sent /run/back")
+        }
         let queue = try await bridge.statistics().queues[0]
         #expect(queue.rewritten > 0)
         #expect(queue.rewritesRefused == 0)
         // Super-frames: far fewer packets than segments.
         #expect(queue.bytes / queue.packets > 2000, "\(queue.bytes) in \(queue.packets)")
       }
+    }
+
+    private func serving(_ command: String, _ body: () async throws -> Void) async throws {
+      let server = try Shell.start("ip netns exec p1 \(command)")
+      defer { server.stop() }
+      try await expectSoon { try Shell.run("ip netns exec p1 ss -ltn").contains(":8080") }
+      try await body()
     }
 
     @Test(arguments: [("10.9.1.77", "10.9.1.2"), ("fd09:1::77", "fd09:1::2")])
