@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -157,3 +159,13 @@ ssize_t clx_send_quietly(int fd, const void *bytes, size_t length) {
 }
 
 void clx_ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
+
+bool clx_is_device_up(uint32_t index) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  struct ifreq request = {.ifr_ifindex = (int)index};
+  bool up = ioctl(fd, SIOCGIFNAME, &request) == 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0 &&
+            (request.ifr_flags & IFF_UP);
+  close(fd);
+  return up;
+}

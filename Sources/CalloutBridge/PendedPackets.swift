@@ -13,6 +13,8 @@ struct PendedEntry {
   var hook = Hook.prerouting
   var isIPv6 = false
   var leavesByLoopback = false
+  /// The devices and bridge ports it came by and leaves by, 0 where there is none.
+  var devices: [4 of UInt32] = [0, 0, 0, 0]
   var timeout = Timeout.failurePolicy
   /// New contents, if a callout rewrote the packet before another pended it.
   var payload: [UInt8] = []
@@ -98,12 +100,19 @@ struct PendedPackets: ~Copyable {
   }
 
   private mutating func push(_ deadline: UInt64, _ ticket: UInt64) {
+    if heap.count > 2 * count + 64 { forgetDecided() }
     heap.append((deadline, ticket))
     var child = heap.count - 1
     while child > 0, heap[child].deadline < heap[(child - 1) / 2].deadline {
       heap.swapAt(child, (child - 1) / 2)
       child = (child - 1) / 2
     }
+  }
+
+  /// Keeps a long deadline on top from gathering those of decided packets below it.
+  private mutating func forgetDecided() {
+    // What is sorted is a heap too.
+    heap = heap.filter { entry($0.ticket) != nil }.sorted { $0.deadline < $1.deadline }
   }
 
   private mutating func pop() {

@@ -21,6 +21,10 @@ extension WorkerState {
     entry.hook = departing.hook
     entry.isIPv6 = departing.isIPv6
     entry.leavesByLoopback = departing.towardsLoopback
+    entry.devices = [
+      packet.metadata.inputDevice, packet.metadata.outputDevice,
+      packet.metadata.physicalInputDevice, packet.metadata.physicalOutputDevice,
+    ]
     entry.timeout = timeout
     if out.rewritten.length > 0 {
       let contents = out.rewritten.contents
@@ -95,18 +99,31 @@ extension WorkerState {
     out.rewritten.reset()
   }
 
-  /// Ends the contexts of pended packets that the kernel has taken away: whoever unhooks a base
-  /// chain empties every queue of the namespace, and tells nobody.
+  /// Ends the contexts of pended packets that the kernel has taken away and told nobody: all of
+  /// them when somebody unhooks a base chain, those of one device when it goes down.
   ///
-  /// Call it when the socket is empty: then the kernel's count is that of the pended packets.
+  /// Call it when the socket is empty: then the kernel's count is that of the pended packets. Where
+  /// it cannot be told which ones are missing, their deadline ends them.
   mutating func checkForFlush() {
     guard pended.count > 0,
       let status = QueueStatus.all().first(where: { $0.number == socket.options.number }),
-      status.portID == socket.portID, Int(status.waiting) < pended.count,
-      // A packet that came meanwhile is not among the pended.
-      status.lastID == lastID
+      status.portID == socket.portID, Int(status.waiting) < pended.count
     else { return }
-    for ticket in pended.tickets.prefix(pended.count - Int(status.waiting)) {
+    if status.waiting == 0 { return forget(pended.tickets) }
+    // A packet that came meanwhile is not among the pended.
+    guard status.lastID == lastID else { return }
+    let missing = pended.count - Int(status.waiting)
+    let stranded = pended.tickets.filter { isStranded(pended.entry($0)) }
+    if stranded.count == missing { forget(stranded) }
+  }
+
+  private func isStranded(_ entry: PendedEntry?) -> Bool {
+    guard let devices = entry?.devices else { return false }
+    return devices.indices.contains { devices[$0] != 0 && !NetworkDevice.isUp(devices[$0]) }
+  }
+
+  private mutating func forget(_ tickets: [UInt64]) {
+    for ticket in tickets {
       guard let entry = pended.remove(ticket) else { continue }
       counters.flushed &+= 1
       out.contexts.finish(

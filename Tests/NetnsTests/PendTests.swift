@@ -52,6 +52,40 @@ extension NetnsTests {
       }
     }
 
+    @Test func `A device that goes down takes its own packets, and theirs alone are given up`()
+      async throws
+    {
+      try await withTopology(peers: 2) { _ in
+        let held = HeldPackets()
+        let log = EventLog()
+        let bridge = makeBridge { $0.pendDeadline = .seconds(60) }
+        let tag = bridge.makeTag(named: "t")
+        let notify = bridge.registerNotify("log") { log.note($0) }
+        try await running(
+          bridge,
+          policy([.outboundTransportV4], tags: [tag], pended: { held.keep($0) }) { packet, out in
+            try? out.associate(packet.sequence, with: tag, notify: notify)
+            out.pend()
+          }
+        ) {
+          let receiver = Receiver(in: "p1")
+          Sender(to: "10.9.1.2").send(count: 3)
+          try await expectSoon { held.count == 3 }
+          Sender(to: "10.9.2.2").send(count: 4, first: 100)
+          try await expectSoon { held.count == 7 }
+          try Shell.run("ip link set a2 down")
+          try await expectSoon { try await bridge.statistics().queues[0].flushed == 4 }
+          try await expectSoon { log.all.count == 4 }
+          #expect(log.reasons() == [.queueFlushed, .queueFlushed, .queueFlushed, .queueFlushed])
+          #expect(log.all.allSatisfy { $0.context >= 100 })
+          #expect(try await bridge.statistics().queues[0].pendedNow == 3)
+          held.permitAll()
+          try await expectSoon { receiver.count == 3 }
+          try await expectAccounting(bridge)
+        }
+      }
+    }
+
     @Test func `A final block of a lower sublayer voids the ticket`() async throws {
       try await withTopology { _ in
         let held = HeldPackets()

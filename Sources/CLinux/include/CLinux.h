@@ -32,6 +32,9 @@ int clx_force_receive_buffer(int fd, int bytes);
 int clx_force_send_buffer(int fd, int bytes);
 int clx_receive_buffer(int fd);
 
+/// Whether the network device of that index is there and up.
+bool clx_is_device_up(uint32_t index);
+
 /// A raw socket that takes whole IP packets; `family` is AF_INET or AF_INET6.
 int clx_raw_ip_socket(int family);
 int clx_set_mark(int fd, uint32_t mark);
