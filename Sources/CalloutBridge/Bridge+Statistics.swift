@@ -30,6 +30,12 @@ extension Bridge {
           BridgeError.stuck(queue: configuration.firstQueue + UInt16(shard)).description)
         continue
       }
+      if queue.verdictsUnsent > 0 {
+        result.isHealthy = false
+        result.warnings.append(
+          "queue \(queue.number): the kernel would not take \(queue.verdictsUnsent) verdicts; "
+            + "their packets wait until a restart")
+      }
       result.queues.append(queue)
       result.tagging.add(queue.tagging)
       if result.filterHits.isEmpty { result.filterHits = hits.map { _ in 0 } }

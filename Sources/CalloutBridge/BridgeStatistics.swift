@@ -85,6 +85,8 @@ public struct QueueStatistics: Sendable {
   public var flushed: UInt64 = 0
   /// Verdicts that the kernel refused.
   public var verdictErrors: UInt64 = 0
+  /// Packets whose verdicts the kernel would not take at all; they wait until the queue is closed.
+  public var verdictsUnsent: UInt64 = 0
   /// Refusals by `errno`.
   public var refusals: [Int32: UInt64] = [:]
   /// Packets that wait for a verdict.

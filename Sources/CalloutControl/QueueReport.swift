@@ -44,6 +44,8 @@ public struct QueueReport: Codable, Sendable, Hashable {
   public var verdictMessages: UInt64 = 0
   /// Verdicts that the kernel refused.
   public var verdictErrors: UInt64 = 0
+  /// Packets whose verdicts the kernel would not take at all.
+  public var verdictsUnsent: UInt64 = 0
   /// Those, by the name or number of the error.
   public var refusals: [String: UInt64] = [:]
   /// Packet ids that the kernel has issued.
@@ -87,6 +89,7 @@ public struct QueueReport: Codable, Sendable, Hashable {
     case rewritesRefused = "rewrites-refused"
     case verdictMessages = "verdict-messages"
     case verdictErrors = "verdict-errors"
+    case verdictsUnsent = "verdicts-unsent"
     case refusals
     case idsIssued = "ids-issued"
     case idGaps = "id-gaps"

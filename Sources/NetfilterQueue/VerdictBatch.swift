@@ -16,7 +16,7 @@ public final class VerdictBatch {
     var lastHasMark = false
     var verdicts: UInt64 = 0
     var messages: UInt64 = 0
-    var failedSends: UInt64 = 0
+    var unsent: UInt64 = 0
   }
 
   private static let capacity = 256 << 10
@@ -46,8 +46,8 @@ public final class VerdictBatch {
   public var verdictCount: UInt64 { unsafe state.pointee.verdicts }
   /// Messages these took; fewer than the packets where runs were merged.
   public var messageCount: UInt64 { unsafe state.pointee.messages }
-  /// Sends that the kernel refused as a whole.
-  public var failedSends: UInt64 { unsafe state.pointee.failedSends }
+  /// Packets whose verdicts the kernel would not take: they wait until the queue is closed.
+  public var unsentCount: UInt64 { unsafe state.pointee.unsent }
 
   /// Adds a verdict; `mark`, if given, replaces all 32 bits of the packet's mark.
   ///
@@ -112,12 +112,29 @@ public final class VerdictBatch {
     guard used > 0 else { return }
     unsafe state.pointee.used = 0
     unsafe state.pointee.last = -1
-    for _ in 0..<Self.sendAttempts {
-      let sent = unsafe send(descriptor, buffer, used, 0)
-      if sent >= 0 { return }
-      guard errno == EINTR || errno == ENOBUFS else { break }
+    if unsafe !isSent(buffer, used) { sendEach(used) }
+  }
+
+  /// Where memory is short, a single message may still find some.
+  private func sendEach(_ used: Int) {
+    var offset = 0
+    while offset < used {
+      let message = unsafe buffer + offset
+      let length = Int(unsafe message.load(as: UInt32.self))
+      if unsafe !isSent(message, length) {
+        unsafe state.pointee.unsent &+= UInt64(
+          message.load(fromByteOffset: 8, as: UInt32.self))
+      }
+      offset += (length + 3) & ~3
     }
-    unsafe state.pointee.failedSends &+= 1
+  }
+
+  private func isSent(_ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
+    for _ in 0..<Self.sendAttempts {
+      if unsafe send(descriptor, bytes, count, 0) >= 0 { return true }
+      guard errno == EINTR || errno == ENOBUFS || errno == ENOMEM || errno == EAGAIN else { break }
+    }
+    return false
   }
 
   private func begin(_ id: UInt32, _ verdict: UInt32, _ length: Int) -> UnsafeMutableRawPointer {

@@ -30,9 +30,9 @@ QUEUE_KEYS = {
     "queue", "port-id", "copy-range", "max-length", "packets", "bytes", "verdicts", "permitted",
     "blocked", "absorbed", "repeated", "requeued", "pended", "pended-now", "pend-expired",
     "failure-policy-applied", "malformed", "rewritten", "rewrites-refused", "verdict-messages",
-    "verdict-errors", "refusals", "ids-issued", "id-gaps", "flushed", "waiting", "queue-dropped",
-    "user-dropped", "socket-drops", "rule-packets", "fail-open-passes", "receive-buffer-bytes",
-    "associated", "live",
+    "verdict-errors", "verdicts-unsent", "refusals", "ids-issued", "id-gaps", "flushed", "waiting",
+    "queue-dropped", "user-dropped", "socket-drops", "rule-packets", "fail-open-passes",
+    "receive-buffer-bytes", "associated", "live",
 }  # fmt: skip
 KEYS = {
     "status": STATUS_KEYS,

@@ -76,6 +76,7 @@ extension QueueReport {
     rewritesRefused = queue.rewritesRefused
     verdictMessages = queue.verdictMessages
     verdictErrors = queue.verdictErrors
+    verdictsUnsent = queue.verdictsUnsent
     for (errno, count) in queue.refusals { refusals[Self.name(of: errno)] = count }
     idsIssued = queue.idsIssued
     idGaps = queue.idGaps

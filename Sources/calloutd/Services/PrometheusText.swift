@@ -71,6 +71,7 @@ enum PrometheusText {
     ("rewrites_refused", "Changes refused", { $0.rewritesRefused }),
     ("verdict_messages", "Netlink messages that carried verdicts", { $0.verdictMessages }),
     ("verdict_errors", "Verdicts that the kernel refused", { $0.verdictErrors }),
+    ("verdicts_unsent", "Verdicts that could not be sent at all", { $0.verdictsUnsent }),
     ("ids_issued", "Packet ids that the kernel has issued", { $0.idsIssued }),
     ("id_gaps", "Packets lost at the socket", { $0.idGaps }),
     ("flushed", "Packets that the kernel dropped while they waited", { $0.flushed }),
