@@ -50,7 +50,7 @@ extension Bridge {
             reason: "the kernel refuses NFQA_CFG_F_CONNTRACK",
             remedy: "use a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT; without it, conntrack "
               + "fields are absent"))
-      case .unsupported, .owned, .system:
+      case .unsupported, .owned, .notReconfigured, .system:
         return KernelFeature(
           name,
           .unsupported(

@@ -14,20 +14,21 @@ extension Bridge {
   /// On an error everything is as it was before.
   public func start(_ policy: FilterPolicy) async throws(BridgeError) {
     let compiled = try compile(policy)
-    try enter(.starting, from: .new)
-    do {
-      try await startAll(compiled)
-    } catch {
-      await takeDown(forGood: false)
-      board.withLock { board in
-        board.phase = .new
-        board.firewall = nil
+    try await changes.run { () async throws(BridgeError) in
+      guard board.withLock({ $0.phase }) == .new else {
+        throw .wrongState("the bridge runs already, or has been stopped")
       }
-      throw error
-    }
-    board.withLock { board in
-      board.policy = compiled
-      board.phase = .running
+      do throws(BridgeError) {
+        try await startAll(compiled)
+      } catch {
+        await takeDown(forGood: false)
+        board.withLock { $0.firewall = nil }
+        throw error
+      }
+      board.withLock { board in
+        board.policy = compiled
+        board.phase = .running
+      }
     }
   }
 
@@ -36,21 +37,32 @@ extension Bridge {
   /// Base chains are never touched: only the contents of ours are replaced, in one transaction.
   public func apply(_ policy: FilterPolicy) async throws(BridgeError) {
     let compiled = try compile(policy)
-    let (phase, workers, before, firewall) = board.withLock {
-      ($0.phase, $0.workers, $0.policy, $0.firewall)
-    }
-    guard phase == .running else { throw .wrongState("the bridge is not running") }
-    try await adopt(compiled, workers)
-    if let firewall, before?.policy.layers != policy.layers {
-      do throws(RuleError) {
-        try await noteRulePackets(firewall)
-        try await firewall.apply(configuration.ruleSet(for: policy.layers))
+    try await changes.run { () async throws(BridgeError) in
+      let (phase, before) = board.withLock { ($0.phase, $0.policy) }
+      guard phase == .running, let before else { throw .wrongState("the bridge is not running") }
+      do throws(BridgeError) {
+        try adopt(compiled)
+        try await replaceRules(for: compiled.policy, before: before.policy)
       } catch {
-        if let before { try? await adopt(before, workers) }
-        throw .rules(error)
+        readopt(before)
+        throw error
       }
+      board.withLock { $0.policy = compiled }
     }
-    board.withLock { $0.policy = compiled }
+  }
+
+  private func replaceRules(
+    for policy: FilterPolicy, before: FilterPolicy
+  ) async throws(BridgeError) {
+    guard let firewall = board.withLock({ $0.firewall }), before.layers != policy.layers else {
+      return
+    }
+    do {
+      try await noteRulePackets(firewall)
+      try await firewall.apply(configuration.ruleSet(for: policy.layers))
+    } catch {
+      throw .rules(error)
+    }
   }
 
   private func compile(_ policy: FilterPolicy) throws(BridgeError) -> CompiledPolicy {
@@ -59,15 +71,6 @@ extension Bridge {
     } catch {
       throw .policy(error)
     }
-  }
-
-  private func enter(_ phase: Board.Phase, from expected: Board.Phase) throws(BridgeError) {
-    let entered = board.withLock { board in
-      guard board.phase == expected else { return false }
-      board.phase = phase
-      return true
-    }
-    guard entered else { throw .wrongState("the bridge runs already, or has been stopped") }
   }
 
   private func startAll(_ policy: CompiledPolicy) async throws(BridgeError) {
@@ -85,8 +88,7 @@ extension Bridge {
       board.epoch = epoch.value
     }
     try startWorkers(policy, field, epoch.value)
-    let workers = board.withLock { $0.workers }
-    try await adopt(policy, workers)
+    try adopt(policy)
     guard let firewall else { return }
     do {
       let rules = configuration.ruleSet(for: policy.policy.layers)
@@ -195,6 +197,7 @@ extension Bridge {
       return try QueueSocket.open(options)
     } catch .flagRefused(_, let flag) where options.includesConntrack {
       warn("this kernel refuses \(flag): conntrack values are absent")
+      board.withLock { $0.refusesConntrack = true }
       var options = options
       options.includesConntrack = false
       return try open(options)
@@ -204,30 +207,40 @@ extension Bridge {
   }
 
   /// Asks each worker, the first one first: its callouts may refuse.
-  private func adopt(_ policy: CompiledPolicy, _ workers: [Worker]) async throws(BridgeError) {
-    for (shard, worker) in workers.enumerated() {
-      let number = configuration.firstQueue + UInt16(shard)
-      let options = queueOptions(number, policy)
-      let answer = worker.mailbox.ask { state -> BridgeError? in
+  private func adopt(_ policy: CompiledPolicy) throws(BridgeError) {
+    for (shard, worker) in board.withLock({ $0.workers }).enumerated() {
+      let options = queueOptions(configuration.firstQueue + UInt16(shard), policy)
+      let answer = worker.mailbox.ask { [stream] state -> BridgeError? in
+        // Read again: a change between the worker's making and its place on the board missed it.
+        state.out.contexts.registeredNotifies = stream.registeredNotifies
+        state.out.contexts.isWatched = stream.hasSubscribers
         do throws(BridgeError) {
-          try state.adopt(policy)
-          if state.socket.options != options { try state.reconfigure(options) }
+          try state.adopt(policy, options)
           return nil
         } catch {
           return error
         }
       }
-      guard let answer else { throw .stuck(queue: number) }
+      guard let answer else { throw .stuck(queue: options.number) }
       if let answer { throw answer }
     }
   }
 
+  /// Goes back to the policy in force; a worker that is stuck does so before anything else.
+  private func readopt(_ policy: CompiledPolicy) {
+    for (shard, worker) in board.withLock({ $0.workers }).enumerated() {
+      let options = queueOptions(configuration.firstQueue + UInt16(shard), policy)
+      worker.mailbox.post { try? $0.adopt(policy, options, mayRefuse: false) }
+    }
+  }
+
   private func queueOptions(_ number: UInt16, _ policy: CompiledPolicy) -> QueueOptions {
-    QueueOptions(
+    let mayAskConntrack = !board.withLock { $0.refusesConntrack }
+    return QueueOptions(
       number: number, copyRange: configuration.copyRange ?? policy.neededBytes,
       maximumLength: configuration.maximumLength,
       failOpen: configuration.failurePolicy == .permit,
-      includesConntrack: policy.callouts.contains(where: \.readsConntrack),
+      includesConntrack: mayAskConntrack && policy.callouts.contains(where: \.readsConntrack),
       includesOwner: policy.readsSocketOwner)
   }
 
@@ -251,15 +264,5 @@ extension CompiledPolicy {
     // IPv6 extension headers can stand before the ports.
     let headers: UInt32 = policy.layers.contains { $0.isIPv6 } ? 256 : 128
     return callouts.map(\.neededBytes.count).reduce(headers, max)
-  }
-}
-
-extension WorkerState {
-  fileprivate mutating func reconfigure(_ options: QueueOptions) throws(BridgeError) {
-    do {
-      try socket.reconfigure(options)
-    } catch {
-      throw .queue(error)
-    }
   }
 }

@@ -9,13 +9,14 @@ extension Bridge {
   /// Stops without losing a packet: empties the rules, drains the queues, decides what still
   /// waits, unbinds, and removes our chains once no queue of anybody's holds packets.
   public func stop() async -> ShutdownReport {
-    let isRunning = board.withLock { board in
-      let isRunning = board.phase == .running
-      board.phase = .stopped
-      return isRunning
+    await changes.run {
+      let isRunning = board.withLock { board in
+        let isRunning = board.phase == .running
+        board.phase = .stopped
+        return isRunning
+      }
+      return isRunning ? await takeDown() : ShutdownReport()
     }
-    guard isRunning else { return ShutdownReport() }
-    return await takeDown()
   }
 
   /// Takes everything down; not `forGood` if the bridge may be started again.

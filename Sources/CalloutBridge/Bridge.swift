@@ -18,10 +18,11 @@ public final class Bridge: Sendable {
   let issuer = TagIssuer()
   let stream: EventStream
   let board = Mutex(Board())
+  let changes = ChangeLine()
 
   /// What `start` makes and `stop` takes down.
   struct Board: Sendable {
-    enum Phase { case new, starting, running, stopped }
+    enum Phase { case new, running, stopped }
     var phase = Phase.new
     var workers: [Worker] = []
     var policy: CompiledPolicy?
@@ -32,6 +33,8 @@ public final class Bridge: Sendable {
     var earlierRulePackets: UInt64 = 0
     var tagNames: [(tag: ContextTag, name: String)] = []
     var warnings: [String] = []
+    /// The kernel has said that it cannot send conntrack values.
+    var refusesConntrack = false
   }
 
   /// A bridge that does nothing yet.

@@ -37,12 +37,14 @@ final class Mailbox: Sendable {
   }
 
   /// Leaves a command and waits for its result; nil if the worker has gone or does not answer.
+  ///
+  /// A command that was not begun in time is not run at all.
   func ask<Answer: Sendable>(
     within patience: Duration = .seconds(5),
     _ question: @escaping @Sendable (inout WorkerState) -> Answer
   ) -> Answer? {
     let box = AnswerBox<Answer>()
-    let posted = post { state in box.fill(question(&state)) }
+    let posted = post { state in if box.begin() { box.fill(question(&state)) } }
     guard posted else { return nil }
     return box.wait(patience)
   }
@@ -74,18 +76,38 @@ final class Mailbox: Sendable {
 
 /// One answer that one thread waits for.
 private final class AnswerBox<Answer: Sendable>: Sendable {
-  private let answer = Mutex<Answer?>(nil)
+  private enum State {
+    case asked, begun, abandoned
+    case answered(Answer)
+  }
+
+  private let state = Mutex(State.asked)
   private let filled = DispatchSemaphore(value: 0)
 
+  /// False if nobody waits for the answer any more.
+  func begin() -> Bool {
+    state.withLock { state in
+      guard case .asked = state else { return false }
+      state = .begun
+      return true
+    }
+  }
+
   func fill(_ value: Answer) {
-    answer.withLock { $0 = value }
+    state.withLock { $0 = .answered(value) }
     filled.signal()
   }
 
   func wait(_ patience: Duration) -> Answer? {
-    guard
-      filled.wait(timeout: .now() + .nanoseconds(Int(clamping: patience.nanoseconds))) == .success
-    else { return nil }
-    return answer.withLock { $0 }
+    _ = filled.wait(timeout: .now() + .nanoseconds(Int(clamping: patience.nanoseconds)))
+    return state.withLock { state in
+      switch state {
+      case .answered(let answer): return answer
+      case .asked:
+        state = .abandoned
+        return nil
+      case .begun, .abandoned: return nil
+      }
+    }
   }
 }

@@ -7,8 +7,21 @@ internal import PacketTagging
 
 // What other threads ask of a worker; each runs between two batches.
 extension WorkerState {
-  /// Puts a policy in force, or throws and keeps the one in force.
-  mutating func adopt(_ new: CompiledPolicy) throws(BridgeError) {
+  /// Puts a policy in force; where callouts may refuse, one that does keeps the policy in force.
+  mutating func adopt(
+    _ new: CompiledPolicy, _ options: QueueOptions, mayRefuse: Bool = true
+  ) throws(BridgeError) {
+    if socket.options != options {
+      do {
+        try socket.reconfigure(options)
+      } catch {
+        throw .queue(error)
+      }
+    }
+    try adopt(new, mayRefuse)
+  }
+
+  private mutating func adopt(_ new: CompiledPolicy, _ mayRefuse: Bool) throws(BridgeError) {
     var instances: [Callout] = []
     for registration in new.callouts {
       let known = policy.callouts.firstIndex {
@@ -16,7 +29,13 @@ extension WorkerState {
       }
       instances.append(known.map { callouts[$0] } ?? registration.makeInstance())
     }
-    if shard == 0 { try announce(new, instances) }
+    if shard == 0 {
+      do {
+        try announce(new, instances)
+      } catch {
+        if mayRefuse { throw error }
+      }
+    }
     let kept = Set(new.callouts.flatMap(\.tags))
     for tag in Set(policy.callouts.flatMap(\.tags)).subtracting(kept) {
       _ = out.contexts.removeAll(tag, reason: .ownerGone)
@@ -77,7 +96,9 @@ extension WorkerState {
     result.malformedMessages = counters.malformedMessages
     result.rewritten = counters.rewritten
     result.rewritesRefused = out.events.rewritesRefused
-    result.verdicts = socket.verdicts.verdictCount &- counters.verdictErrors
+    result.verdictsUnsent = socket.verdicts.unsentCount
+    result.verdicts =
+      socket.verdicts.verdictCount &- counters.verdictErrors &- result.verdictsUnsent
     result.verdictMessages = socket.verdicts.messageCount
     result.idGaps = counters.idGaps
     result.flushed = counters.flushed
@@ -101,6 +122,7 @@ extension WorkerState {
   func isQuiet() -> Bool {
     guard let status = QueueStatus.all().first(where: { $0.number == socket.options.number })
     else { return true }
+    if status.waiting == 0 { return true }
     return Int(status.waiting) <= pended.count && status.lastID == (lastID ?? 0)
   }
 }

@@ -12,6 +12,8 @@ public enum QueueError: Error, Hashable, Sendable, CustomStringConvertible {
   case unsupported(queue: UInt16)
   /// The kernel refuses one of the asked-for flags.
   case flagRefused(queue: UInt16, flag: String)
+  /// The kernel keeps the bound queue as it was.
+  case notReconfigured(queue: UInt16)
   /// Anything else the kernel said.
   case system(SystemError)
 
@@ -28,6 +30,8 @@ public enum QueueError: Error, Hashable, Sendable, CustomStringConvertible {
       "queue \(queue): this kernel has no NFQUEUE; load the module nfnetlink_queue"
     case .flagRefused(let queue, let flag):
       "queue \(queue): this kernel refuses \(flag); leave it out"
+    case .notReconfigured(let queue):
+      "queue \(queue): the kernel keeps its old copy range; restart to bind it anew"
     case .system(let error):
       error.description
     }

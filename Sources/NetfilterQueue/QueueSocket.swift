@@ -35,7 +35,7 @@ public struct QueueSocket: ~Copyable {
       clx_force_send_buffer(descriptor.number, 4 << 20) == 0
     else { throw .system(.current("set socket buffers of queue \(options.number)")) }
     var socket = QueueSocket(options: options, portID: portID, descriptor: descriptor)
-    try socket.configure(options, binding: true)
+    try socket.configure(options, Self.flagMask, binding: true)
     return socket
   }
 
@@ -74,7 +74,15 @@ public struct QueueSocket: ~Copyable {
   /// Messages of the old range may still come: a buffer that serves must be large enough for both.
   public mutating func reconfigure(_ options: QueueOptions) throws(QueueError) {
     _ = clx_force_receive_buffer(descriptor.number, options.receiveBufferBytes)
-    try configure(options, binding: false)
+    let asksConntrack = options.includesConntrack != self.options.includesConntrack
+    try configure(options, Self.flagMask & ~NFQA_CFG_F_CONNTRACK, binding: false)
+    // Apart: where the kernel refuses it, it refuses the whole message.
+    if asksConntrack { try configure(options, NFQA_CFG_F_CONNTRACK, binding: false) }
+    // A refusal would come among the packets, long after.
+    let status = QueueStatus.all().first { $0.number == options.number }
+    guard status?.portID == portID, status?.copyRange == options.copyRange else {
+      throw .notReconfigured(queue: options.number)
+    }
   }
 
   /// Gives the queue back; the kernel drops what still waits in it.
@@ -103,8 +111,12 @@ public struct QueueSocket: ~Copyable {
     return sequence
   }
 
-  private mutating func configure(_ options: QueueOptions, binding: Bool) throws(QueueError) {
-    let mask = NFQA_CFG_F_GSO | NFQA_CFG_F_FAIL_OPEN | NFQA_CFG_F_UID_GID | NFQA_CFG_F_CONNTRACK
+  private static let flagMask =
+    NFQA_CFG_F_GSO | NFQA_CFG_F_FAIL_OPEN | NFQA_CFG_F_UID_GID | NFQA_CFG_F_CONNTRACK
+
+  private mutating func configure(
+    _ options: QueueOptions, _ mask: CInt, binding: Bool
+  ) throws(QueueError) {
     var flags = NFQA_CFG_F_GSO
     if options.failOpen { flags |= NFQA_CFG_F_FAIL_OPEN }
     if options.includesOwner { flags |= NFQA_CFG_F_UID_GID }

@@ -3,6 +3,7 @@
 import CalloutBridge
 import CalloutEngine
 import CalloutTestSupport
+import Foundation
 import PacketTagging
 import Testing
 
@@ -139,6 +140,66 @@ extension NetnsTests {
           #expect(torn.value == 0)
           #expect(!seen.value.contains(99))
           #expect(try Shell.run(chains) == before)
+        }
+      }
+    }
+
+    @Test func `stop waits for a change under way: no rules outlive it`() async throws {
+      try await withTopology { _ in
+        for round in 0..<10 {
+          let bridge = makeBridge()
+          try await bridge.start(policy([.outboundTransportV4]) { _, out in out.permit() })
+          async let change: Void? = try? await bridge.apply(
+            policy([.outboundTransportV4, .outboundIPPacketV4]) { _, out in out.permit() })
+          if round % 2 == 1 { await Task.yield() }
+          _ = await bridge.stop()
+          _ = await change
+          #expect(try Shell.run("nft list tables").isEmpty)
+        }
+      }
+    }
+
+    @Test func `apply: a worker that is stuck keeps all at the policy in force`() async throws {
+      try await withTopology { _ in
+        let bridge = makeBridge { $0.queueCount = 2 }
+        let gate = Shared(true)
+        let isStuck = Shared(false)
+        let seen = Shared<[UInt16: Int]>([:])
+        let old = policy([.outboundTransportV4], revision: "old") { packet, _ in
+          let queue = packet.metadata.queue
+          seen.change { $0[queue, default: 0] += 1 }
+          guard queue == 31001 else { return }
+          isStuck.change { $0 = true }
+          while gate.value { usleep(1000) }
+        }
+        let news = Shared(0)
+        let new = policy([.outboundTransportV4], revision: "new") { _, _ in
+          news.change { $0 += 1 }
+        }
+        try await running(bridge, old) {
+          defer { gate.change { $0 = false } }
+          // The kernel spreads packets over queues by their addresses.
+          let senders = (2..<18).map { Sender(to: "10.9.1.\($0)") }
+          for sender in senders { sender.send(1) }
+          try await expectSoon { isStuck.value }
+          do throws(BridgeError) {
+            try await bridge.apply(new)
+            Issue.record("a worker that does not answer took a policy")
+          } catch {
+            guard case .stuck(queue: 31001) = error else {
+              Issue.record("\(error)")
+              return
+            }
+          }
+          gate.change { $0 = false }
+          let before = seen.value
+          for sender in senders { sender.send(2) }
+          try await expectSoon {
+            seen.value[31000, default: 0] > before[31000, default: 0]
+              && seen.value[31001, default: 0] > before[31001, default: 0]
+              && seen.value.values.reduce(0, +) == 32
+          }
+          #expect(news.value == 0)
         }
       }
     }
