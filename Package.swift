@@ -56,7 +56,8 @@ let package = Package(
 
     // Tier 2.
     .target(
-      name: "NetfilterQueue", dependencies: ["CNetfilter", "Kernel"], swiftSettings: settings),
+      name: "NetfilterQueue", dependencies: ["CNetfilter", "Kernel", "PacketViews"],
+      swiftSettings: settings),
     .target(name: "PacketTagging", dependencies: ["Kernel"], swiftSettings: settings),
     .target(
       name: "FirewallRules",
@@ -121,7 +122,8 @@ let package = Package(
       dependencies: ["CalloutEngine", "PacketTagging", "PacketViews", "Kernel"],
       swiftSettings: testSettings),
     .testTarget(
-      name: "NetfilterQueueTests", dependencies: ["NetfilterQueue", "CNetfilter", "Kernel"],
+      name: "NetfilterQueueTests",
+      dependencies: ["NetfilterQueue", "PacketViews", "CNetfilter", "Kernel"],
       swiftSettings: testSettings),
     .testTarget(
       name: "KernelTests", dependencies: ["Kernel", "CLinux"], swiftSettings: testSettings),

@@ -29,7 +29,7 @@ OTHER_CPU = 0
 # Lets some 2,000 packets wait, fewer than any queue length.
 SEND_BUFFER_BYTES = 1_000_000
 START_SECONDS = 15
-WARM_SECONDS = 20
+WARM_SECONDS = 40
 DRAIN_SECONDS = 5
 STEADY_WINDOWS = 5
 

@@ -23,7 +23,8 @@ extension WorkerState {
       while let kind = QueueMessage.next(in: datagram, at: &offset, into: &indication) {
         switch kind {
         case .packet:
-          serve(indication, datagram, policy, callouts.span)
+          indication.metadata.isInjected = out.isInjected(indication.metadata.mark)
+          serve(&indication, datagram, policy, callouts.span)
         case .refused(let errno, let packetID):
           let count =
             packetID == nil ? 1 : QueueMessage.packetCount(ofRefusalAt: start, in: datagram)
@@ -47,15 +48,16 @@ extension WorkerState {
     settleFailing(UnsettledPacket(packetID, verdicts: socket.verdicts, failure: failureVerdict))
   }
 
+  /// `indication` is inout because a borrowed struct of its size would be copied.
   private mutating func serve(
-    _ indication: borrowing Indication, _ datagram: RawSpan, _ policy: borrowing CompiledPolicy,
+    _ indication: inout Indication, _ datagram: RawSpan, _ policy: borrowing CompiledPolicy,
     _ callouts: Span<HeldObject<Callout>>
   ) {
     let unsettled = UnsettledPacket(
       indication.id, verdicts: socket.verdicts, failure: failureVerdict)
     noteID(indication.id)
     counters.packets &+= 1
-    counters.bytes &+= UInt64(indication.originalLength)
+    counters.bytes &+= UInt64(indication.metadata.originalLength)
     let bytes = datagram.slice(
       from: indication.payloadOffset, length: indication.payloadLength)
     guard let hook = Hook(rawValue: indication.hook),
@@ -64,7 +66,7 @@ extension WorkerState {
       counters.malformed &+= 1
       return settleFailing(unsettled)
     }
-    if let owner = out.contexts.shard(ofHandleIn: indication.mark), owner != shard,
+    if let owner = out.contexts.shard(ofHandleIn: indication.metadata.mark), owner != shard,
       owner < queues.count
     {
       // Another worker owns the contexts: the kernel hands the packet over, so nobody needs a lock.
@@ -74,10 +76,10 @@ extension WorkerState {
     let isIPv6 = layout.version == .v6
     let layer = Layer(hook: hook, isIPv6: isIPv6)
     out.beginPacket()
-    let isLooping = meet(indication, bytes, layout, hook, layer)
+    let isLooping = meet(&indication, bytes, layout, hook, layer)
     let packet = ClassifiedPacket(
       bytes: bytes, layout: layout, layer: layer,
-      metadata: PacketMetadata(indication, isInjected: out.isInjected(indication.mark)))
+      metadata: indication.metadata)
     if isLooping { return settle(unsettled, .failing, packet, hook) }
     let decision = out.evaluate(packet, policy, callouts, hits: &hits)
     settle(unsettled, decision, packet, hook)
@@ -85,7 +87,7 @@ extension WorkerState {
 
   /// Finds what the packet bears; true if it has met our hooks too often.
   private mutating func meet(
-    _ indication: borrowing Indication, _ bytes: RawSpan, _ layout: PacketLayout, _ hook: Hook,
+    _ indication: inout Indication, _ bytes: RawSpan, _ layout: PacketLayout, _ hook: Hook,
     _ layer: Layer
   ) -> Bool {
     // A fragment's flow cannot be compared with its whole packet's.
@@ -96,9 +98,10 @@ extension WorkerState {
     out.packet.layer = layer.rawValue
     out.packet.handle = 0
     var arrival = Arrival(
-      mark: indication.mark, id: indication.id, hook: hook, layer: layer.rawValue,
+      mark: indication.metadata.mark, id: indication.id, hook: hook, layer: layer.rawValue,
       fingerprint: fingerprint,
-      isBridged: indication.physicalInputDevice | indication.physicalOutputDevice != 0)
+      isBridged: indication.metadata.physicalInputDevice
+        | indication.metadata.physicalOutputDevice != 0)
     arrival.digest = out.packet.digest
     switch out.contexts.meet(arrival) {
     case .untagged: return false
@@ -146,35 +149,5 @@ extension Classification {
 
   func isInjected(_ mark: UInt32) -> Bool {
     mark & (contexts.options.field?.injectedBit ?? 0) != 0
-  }
-}
-
-extension PacketMetadata {
-  init(_ indication: borrowing Indication, isInjected: Bool) {
-    self.init()
-    packetID = indication.id
-    queue = indication.queue
-    mark = indication.mark
-    inputDevice = indication.inputDevice
-    outputDevice = indication.outputDevice
-    physicalInputDevice = indication.physicalInputDevice
-    physicalOutputDevice = indication.physicalOutputDevice
-    originalLength = indication.originalLength
-    priority = indication.priority
-    timestamp = indication.timestamp
-    hardwareAddress = indication.hardwareAddress
-    hardwareAddressLength = indication.hardwareAddressLength
-    isChecksumPartial = indication.bufferState.contains(.checksumNotReady)
-    isSegmentationPending = indication.bufferState.contains(.segmentationPending)
-    isChecksumUnverified = indication.bufferState.contains(.checksumNotVerified)
-    self.isInjected = isInjected
-    // Both sets give these six the same bits.
-    present = Present(rawValue: indication.attributes.rawValue & 63)
-    rawUserID = indication.userID
-    rawGroupID = indication.groupID
-    rawConntrackID = indication.conntrackID
-    rawConntrackState = indication.conntrackState
-    rawConntrackMark = indication.conntrackMark
-    rawVLANTCI = indication.vlanTCI
   }
 }

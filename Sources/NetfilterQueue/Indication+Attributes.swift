@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CNetfilter
+internal import PacketViews
 
 extension Indication {
   /// Takes in one attribute whose value is the `length` bytes at `at`, all inside `bytes`.
@@ -10,36 +11,37 @@ extension Indication {
       payloadOffset = at
       payloadLength = length
     case NFQA_MARK.rawValue where length >= 4:
-      mark = bytes.bigUInt32(at)
+      metadata.mark = bytes.bigUInt32(at)
     case NFQA_IFINDEX_INDEV.rawValue where length >= 4:
-      inputDevice = bytes.bigUInt32(at)
+      metadata.inputDevice = bytes.bigUInt32(at)
     case NFQA_IFINDEX_OUTDEV.rawValue where length >= 4:
-      outputDevice = bytes.bigUInt32(at)
+      metadata.outputDevice = bytes.bigUInt32(at)
     case NFQA_IFINDEX_PHYSINDEV.rawValue where length >= 4:
-      physicalInputDevice = bytes.bigUInt32(at)
+      metadata.physicalInputDevice = bytes.bigUInt32(at)
     case NFQA_IFINDEX_PHYSOUTDEV.rawValue where length >= 4:
-      physicalOutputDevice = bytes.bigUInt32(at)
+      metadata.physicalOutputDevice = bytes.bigUInt32(at)
     case NFQA_CAP_LEN.rawValue where length >= 4:
-      originalLength = bytes.bigUInt32(at)
-      attributes.insert(.truncated)
+      metadata.originalLength = bytes.bigUInt32(at)
+      isTruncated = true
     case NFQA_SKB_INFO.rawValue where length >= 4:
-      bufferState = BufferState(rawValue: bytes.bigUInt32(at))
+      let state = bytes.bigUInt32(at)
+      metadata.isChecksumPartial = state & 1 != 0  // NFQA_SKB_CSUMNOTREADY
+      metadata.isSegmentationPending = state & 2 != 0  // NFQA_SKB_GSO
+      metadata.isChecksumUnverified = state & 4 != 0  // NFQA_SKB_CSUM_NOTVERIFIED
     case NFQA_UID.rawValue where length >= 4:
-      userID = bytes.bigUInt32(at)
-      attributes.insert(.userID)
+      metadata.rawUserID = bytes.bigUInt32(at)
+      metadata.present.insert(.userID)
     case NFQA_GID.rawValue where length >= 4:
-      groupID = bytes.bigUInt32(at)
-      attributes.insert(.groupID)
+      metadata.rawGroupID = bytes.bigUInt32(at)
+      metadata.present.insert(.groupID)
     case NFQA_TIMESTAMP.rawValue where length >= 16:
-      timestamp = bytes.bigUInt64(at) &* 1_000_000 &+ bytes.bigUInt64(at &+ 8)
-      attributes.insert(.timestamp)
+      metadata.timestamp = bytes.bigUInt64(at) &* 1_000_000 &+ bytes.bigUInt64(at &+ 8)
     case NFQA_HWADDR.rawValue where length >= 12:
-      hardwareAddressLength = UInt8(min(8, bytes.bigUInt16(at)))
-      hardwareAddress = bytes.hostUInt64(at &+ 4)
-      attributes.insert(.hardwareAddress)
+      metadata.hardwareAddressLength = UInt8(min(8, bytes.bigUInt16(at)))
+      metadata.hardwareAddress = bytes.hostUInt64(at &+ 4)
     case NFQA_CT_INFO.rawValue where length >= 4:
-      conntrackState = bytes.bigUInt32(at)
-      attributes.insert(.conntrackState)
+      metadata.rawConntrackState = bytes.bigUInt32(at)
+      metadata.present.insert(.conntrackState)
     case NFQA_CT.rawValue:
       readConntrack(bytes, at, at &+ length)
     case UInt32(CNF_ATTRIBUTE_VLAN):
@@ -47,10 +49,8 @@ extension Indication {
     case UInt32(CNF_ATTRIBUTE_L2HDR):
       linkHeaderOffset = at
       linkHeaderLength = length
-      attributes.insert(.linkHeader)
     case UInt32(CNF_ATTRIBUTE_PRIORITY) where length >= 4:
-      priority = bytes.bigUInt32(at)
-      attributes.insert(.priority)
+      metadata.priority = bytes.bigUInt32(at)
     default:
       break
     }
@@ -61,12 +61,12 @@ extension Indication {
     while let attribute = bytes.attribute(cursor, end) {
       if attribute.length >= 2 {
         switch attribute.type {
-        case 1: vlanProtocol = bytes.bigUInt16(attribute.at)
-        case 2: vlanTCI = bytes.bigUInt16(attribute.at)
+        case 1: metadata.rawVLANProtocol = bytes.bigUInt16(attribute.at)
+        case 2: metadata.rawVLANTCI = bytes.bigUInt16(attribute.at)
         default: break
         }
       }
-      attributes.insert(.vlan)
+      metadata.present.insert(.vlan)
       cursor = attribute.next
     }
   }
@@ -77,11 +77,11 @@ extension Indication {
       if attribute.length >= 4 {
         switch attribute.type {
         case 8:  // CTA_MARK
-          conntrackMark = bytes.bigUInt32(attribute.at)
-          attributes.insert(.conntrackMark)
+          metadata.rawConntrackMark = bytes.bigUInt32(attribute.at)
+          metadata.present.insert(.conntrackMark)
         case 12:  // CTA_ID
-          conntrackID = bytes.bigUInt32(attribute.at)
-          attributes.insert(.conntrackID)
+          metadata.rawConntrackID = bytes.bigUInt32(attribute.at)
+          metadata.present.insert(.conntrackID)
         default: break
         }
       }

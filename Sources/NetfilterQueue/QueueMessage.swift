@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CNetfilter
+internal import PacketViews
 
 /// One netlink message of a queue's socket, its packet's indication apart.
 public enum QueueMessageKind: BitwiseCopyable, Sendable {
@@ -97,14 +98,17 @@ extension QueueMessage {
   }
 }
 
+/// Copied whole; one made anew for each packet would be copied before its parts are in the cache.
+private let blank = Indication()
+
 extension Indication {
   /// Takes in a whole packet message, `start` to `end` of a datagram.
   fileprivate mutating func read(_ bytes: RawSpan, from start: Int, to end: Int) -> QueueMessageKind
   {
-    self = Indication()
+    self = blank
     guard end &- start >= 20 else { return .malformed(packetID: nil) }
     family = bytes.byte(start &+ 16)
-    queue = bytes.bigUInt16(start &+ 18)
+    metadata.queue = bytes.bigUInt16(start &+ 18)
     var cursor = start &+ 20
     var hasHeader = false
     while end &- cursor >= 4 {
@@ -115,7 +119,7 @@ extension Indication {
       let type = bytes.hostUInt16(cursor &+ 2) & 0x3fff
       if type == UInt16(NFQA_PACKET_HDR.rawValue), length >= 11 {
         hasHeader = true
-        id = bytes.bigUInt32(cursor &+ 4)
+        metadata.packetID = bytes.bigUInt32(cursor &+ 4)
         etherType = bytes.bigUInt16(cursor &+ 8)
         hook = bytes.byte(cursor &+ 10)
       } else {
@@ -124,9 +128,7 @@ extension Indication {
       cursor = cursor &+ ((length &+ 3) & ~3)
     }
     guard hasHeader else { return .malformed(packetID: nil) }
-    if !attributes.contains(.truncated) {
-      originalLength = UInt32(truncatingIfNeeded: payloadLength)
-    }
+    if !isTruncated { metadata.originalLength = UInt32(truncatingIfNeeded: payloadLength) }
     return .packet
   }
 }

@@ -43,6 +43,29 @@ struct ContextEntry: BitwiseCopyable {
   /// Tells the packet from others of its flow; 0 if it cannot be told.
   var digest: UInt16 = 0
 
+  /// Stands for a new packet.
+  ///
+  /// In place and field by field: a whole entry made elsewhere would be copied before its parts
+  /// have reached the cache.
+  mutating func begin(fingerprint: UInt32, id: UInt32, isClone: Bool, now: UInt64) {
+    time = now
+    // A clone waits in no queue; wherever it is injected, it is the one that was let go.
+    roaming = 0
+    if isClone { increment(.anywhere) }
+    self.fingerprint = fingerprint
+    lastID = id
+    parent = 0
+    extra = 0
+    waiting = isClone ? 0 : 1
+    associations = 0
+    hops = 0
+    flags = flags & 2 | 1 | (isClone ? 4 : 0)
+    repeats = 0
+    repeatedHook = 0
+    best = .none
+    digest = 0
+  }
+
   var isLive: Bool {
     get { flags & 1 != 0 }
     set { flags = newValue ? flags | 1 : flags & ~1 }

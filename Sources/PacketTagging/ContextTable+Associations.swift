@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Kernel
+
 /// The packet for which a tagging call is made.
 public struct TaggedPacket: BitwiseCopyable, Sendable {
   /// Its handle, 0 if it bears none.

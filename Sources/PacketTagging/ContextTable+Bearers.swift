@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Kernel
+
 /// What the table needs to know of a packet that came to a queue.
 public struct Arrival: BitwiseCopyable, Sendable {
   /// Its mark.
@@ -170,7 +172,7 @@ extension ContextTable {
   private mutating func watch(_ slot: Int) {
     guard !entries[slot].isWatched else { return }
     entries[slot].isWatched = true
-    watched.append(UInt32(truncatingIfNeeded: slot), at: now)
+    watched.append(UInt32(truncatingIfNeeded: slot), at: milliseconds)
   }
 
   /// Counts one more round of a packet through `hook`; gives it a handle to count by if it has
@@ -252,13 +254,13 @@ extension ContextTable {
   /// True if more may be due.
   @discardableResult
   public mutating func sweep(limit: Int = 1024) -> Bool {
-    let milliseconds = UInt32(truncatingIfNeeded: now / 1_000_000)
     let patience = UInt32(truncatingIfNeeded: options.sweepAfter / 1_000_000)
     for _ in 0..<limit {
       guard let first = watched.first, milliseconds &- first.milliseconds >= patience else {
         return false
       }
       watched.removeFirst()
+      if let ahead = watched.peek(8) { entries.prefetch(Int(ahead.slot)) }
       let slot = Int(first.slot)
       guard entries[slot].isLive else {
         entries[slot].isWatched = false
@@ -271,8 +273,8 @@ extension ContextTable {
         entries[slot].roaming = 0
         end(slot, .lost, .inferred, layer: entries[slot].first.layer)
       } else {
-        watched.append(
-          first.slot, at: max(entries[slot].time, now - min(now, options.sweepAfter / 2)))
+        let again = max(entries[slot].time, now - min(now, options.sweepAfter / 2))
+        watched.append(first.slot, at: UInt32(truncatingIfNeeded: again / 1_000_000))
       }
     }
     return true

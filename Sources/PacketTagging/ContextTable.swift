@@ -49,14 +49,18 @@ public struct ContextTable: ~Copyable {
   /// The table's layout.
   public let options: Options
   /// CLOCK_MONOTONIC in nanoseconds, set by the owner once a batch.
-  public var now: UInt64 = 0
+  public var now: UInt64 = 0 {
+    didSet { milliseconds = UInt32(truncatingIfNeeded: now / 1_000_000) }
+  }
+  /// `now` as the rings keep it.
+  private(set) var milliseconds: UInt32 = 0
   /// What happened so far.
   public internal(set) var counters = TaggingCounters()
 
   /// Associations that have not ended.
   var live = 0
   /// Associations by tag number; number 0 stands for the tags that have no place of their own.
-  var tagCounts = [TagCount](repeating: TagCount(), count: Self.countedTags)
+  var tagCounts = FixedArray<TagCount>(repeating: TagCount(), count: Self.countedTags)
   static let countedTags = 1024
 
   private let pin = AddressPin()
@@ -65,8 +69,8 @@ public struct ContextTable: ~Copyable {
   let capacity: Int
   let base: UInt32
   private let localBits: Int
-  var entries: [ContextEntry] = []
-  var extras: [ExtraAssociation] = []
+  var entries: FixedArray<ContextEntry>
+  var extras: FixedArray<ExtraAssociation>
   var freeExtra: UInt32 = 0
   var resting: IndexRing
   var watched: IndexRing
@@ -86,9 +90,9 @@ public struct ContextTable: ~Copyable {
     let numbers = (1 << localBits) - 1
     capacity = options.field == nil ? 0 : min(numbers, options.maximumHandles)
     base = UInt32(options.shard) << UInt32(localBits)
-    entries.reserveCapacity(capacity + 1)
+    entries = FixedArray(capacity: capacity + 1)
     entries.append(ContextEntry())
-    extras.reserveCapacity(capacity + 1)
+    extras = FixedArray(capacity: capacity + 1)
     extras.append(ExtraAssociation())
     resting = IndexRing(capacity: capacity + 1)
     watched = IndexRing(capacity: capacity + 1)
@@ -139,6 +143,8 @@ public struct ContextTable: ~Copyable {
     if rested, let first = resting.first {
       slot = Int(first.slot)
       resting.removeFirst()
+      // The next packet's: untouched for so long that it is in no cache.
+      if let next = resting.first { entries.prefetch(Int(next.slot)) }
     } else if entries.count <= capacity {
       slot = entries.count
       entries.append(ContextEntry())
@@ -146,16 +152,7 @@ public struct ContextTable: ~Copyable {
       counters.handlesRefused &+= 1
       throw .handlesExhausted
     }
-    let isWatched = entries[slot].isWatched
-    entries[slot] = ContextEntry()
-    entries[slot].isWatched = isWatched
-    entries[slot].isLive = true
-    entries[slot].fingerprint = fingerprint
-    entries[slot].lastID = id
-    entries[slot].time = now
-    // A clone waits in no queue; wherever it is injected, it is the one that was let go.
-    if isClone { entries[slot].increment(.anywhere) } else { entries[slot].waiting = 1 }
-    entries[slot].isKept = isClone
+    entries[slot].begin(fingerprint: fingerprint, id: id, isClone: isClone, now: now)
     return slot
   }
 
@@ -169,7 +166,7 @@ public struct ContextTable: ~Copyable {
     entries[slot].isLive = false
     entries[slot].parent = 0
     entries[slot].time = now
-    resting.append(UInt32(truncatingIfNeeded: slot), at: now)
+    resting.append(UInt32(truncatingIfNeeded: slot), at: milliseconds)
     guard parent != 0, entries[parent].isLive else { return }
     entries[parent].decrement(.sharer)
     if ending.rank > entries[parent].best.rank { entries[parent].best = ending }

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Kernel
+
 /// A first-in first-out ring of slots with the time at which each was put in.
 ///
 /// Never grows.
-@usableFromInline
-struct IndexRing {
-  @usableFromInline
+struct IndexRing: ~Copyable {
   struct Element: BitwiseCopyable {
-    @usableFromInline var slot: UInt32
-    @usableFromInline var milliseconds: UInt32
+    var slot: UInt32
+    var milliseconds: UInt32
   }
 
-  @usableFromInline var elements: [Element] = []
-  @usableFromInline var head = 0
-  @usableFromInline private(set) var count = 0
+  private(set) var elements: FixedArray<Element>
+  private var head = 0
+  private(set) var count = 0
   private let capacity: Int
   /// Positions in use; doubles when they are full, so that the touched memory follows the load.
   private var span: Int
@@ -21,18 +21,24 @@ struct IndexRing {
   init(capacity: Int) {
     self.capacity = capacity
     span = min(capacity, 4096)
-    // Reserved, not filled: memory becomes resident only as far as handles are used.
-    elements.reserveCapacity(capacity)
+    // Not filled: memory becomes resident only as far as handles are used.
+    elements = FixedArray(capacity: capacity)
   }
 
   var first: Element? { count == 0 ? nil : elements[head] }
 
+  /// The element that comes after `distance` others, if there is one.
+  func peek(_ distance: Int) -> Element? {
+    guard distance < count else { return nil }
+    let position = head + distance
+    return elements[position < span ? position : position - span]
+  }
+
   /// Each slot is in the ring at most once, so there is always room.
-  mutating func append(_ slot: UInt32, at nanoseconds: UInt64) {
+  mutating func append(_ slot: UInt32, at milliseconds: UInt32) {
     guard count < capacity else { return }
     if count == span { widen() }
-    let element = Element(
-      slot: slot, milliseconds: UInt32(truncatingIfNeeded: nanoseconds / 1_000_000))
+    let element = Element(slot: slot, milliseconds: milliseconds)
     var position = head + count
     if position >= span { position -= span }
     if position == elements.count {
@@ -62,7 +68,7 @@ struct IndexRing {
   private mutating func reverse(_ from: Int, _ to: Int) {
     var (low, high) = (from, to - 1)
     while low < high {
-      elements.swapAt(low, high)
+      (elements[low], elements[high]) = (elements[high], elements[low])
       low += 1
       high -= 1
     }

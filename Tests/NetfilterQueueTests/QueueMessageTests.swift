@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import PacketViews
 import Testing
 
 @testable import NetfilterQueue
@@ -25,18 +26,21 @@ struct SeededGenerator: RandomNumberGenerator {
       return
     }
     #expect(all[0].payload == Sample.payload)
-    #expect(it.id == 0x0102_0304 && it.queue == 31000 && it.etherType == 0x86dd && it.hook == 4)
-    #expect(it.family == 10 && it.mark == 0xdead_beef)
-    #expect(it.timestamp == 1_700_000_000_123_456)
-    #expect(it.inputDevice == 11 && it.outputDevice == 12)
-    #expect(it.physicalInputDevice == 13 && it.physicalOutputDevice == 14)
-    #expect(it.hardwareAddress == 0x0605_0403_0201 && it.hardwareAddressLength == 6)
-    #expect(it.conntrackMark == 0x77 && it.conntrackID == 0x88 && it.conntrackState == 2)
-    #expect(it.originalLength == 1500 && it.userID == 1000 && it.groupID == 1001)
-    #expect(it.bufferState == [.checksumNotReady, .segmentationPending])
-    #expect(it.vlanProtocol == 0x8100 && it.vlanTCI == 0xa064 && it.priority == 6)
+    let metadata = it.metadata
+    #expect(it.id == 0x0102_0304 && it.etherType == 0x86dd && it.hook == 4 && it.family == 10)
+    #expect(metadata.queue == 31000 && metadata.mark == 0xdead_beef)
+    #expect(metadata.timestamp == 1_700_000_000_123_456)
+    #expect(metadata.inputDevice == 11 && metadata.outputDevice == 12)
+    #expect(metadata.physicalInputDevice == 13 && metadata.physicalOutputDevice == 14)
+    #expect(metadata.hardwareAddress == 0x0605_0403_0201 && metadata.hardwareAddressLength == 6)
+    #expect(metadata.conntrackMark == 0x77 && metadata.conntrackID == 0x88)
+    #expect(metadata.conntrackState == 2 && metadata.priority == 6)
+    #expect(metadata.originalLength == 1500 && it.isTruncated)
+    #expect(metadata.userID == 1000 && metadata.groupID == 1001)
+    #expect(metadata.isChecksumPartial && metadata.isSegmentationPending)
+    #expect(!metadata.isChecksumUnverified)
+    #expect(metadata.vlanProtocol == 0x8100 && metadata.vlanTCI == 0xa064)
     #expect(it.linkHeaderLength == 18)
-    #expect(it.attributes.rawValue == 0x7ff)
   }
 
   @Test func `a packet with its header only has an empty payload and nothing set`() {
@@ -45,7 +49,8 @@ struct SeededGenerator: RandomNumberGenerator {
       Issue.record("\(all)")
       return
     }
-    #expect(it.attributes == [] && it.payloadLength == 0 && it.originalLength == 0)
+    #expect(it.payloadLength == 0 && it.metadata.originalLength == 0 && !it.isTruncated)
+    #expect(it.metadata.present == [])
   }
 
   @Test func `the length of a packet that came whole is its payload's`() {
@@ -55,7 +60,7 @@ struct SeededGenerator: RandomNumberGenerator {
       Issue.record("\(all)")
       return
     }
-    #expect(it.originalLength == 41 && !it.attributes.contains(.truncated))
+    #expect(it.metadata.originalLength == 41 && !it.isTruncated)
   }
 
   @Test func `a datagram cut anywhere is malformed, and names the packet as soon as it can`() {

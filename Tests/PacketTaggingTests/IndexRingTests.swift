@@ -18,7 +18,9 @@ import Testing
         if model.count - removed < capacity { model.append(UInt32(step)) }
         ring.append(UInt32(step), at: 0)
       } else if removed < model.count {
-        #expect(ring.first?.slot == model[removed])
+        let (first, tenth) = (ring.first?.slot, ring.peek(9)?.slot)
+        #expect(first == model[removed])
+        #expect(tenth == (removed + 9 < model.count ? model[removed + 9] : nil))
         ring.removeFirst()
         removed += 1
       }

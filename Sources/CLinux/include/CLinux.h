@@ -18,6 +18,9 @@ struct clx_mmsghdr {
   unsigned int length;
 };
 
+/// Asks the processor for the cache line at `address`, to be written soon.
+static inline void clx_prefetch(const void *address) { __builtin_prefetch(address, 1); }
+
 int clx_recvmmsg(int fd, struct clx_mmsghdr *messages, unsigned int count, int flags);
 int clx_eventfd(void);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import PacketViews
 internal import Synchronization
 
 /// What the instances of one built-in callout have counted, summed when somebody asks.

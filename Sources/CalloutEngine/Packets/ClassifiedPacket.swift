@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Kernel
 public import PacketTagging
 public import PacketViews
 
@@ -17,6 +18,7 @@ public struct ClassifiedPacket: ~Copyable, ~Escapable {
   public let layer: Layer
   /// What the kernel says of it.
   public let metadata: PacketMetadata
+  @usableFromInline let pin = AddressPin()
 
   /// A view of a packet whose layout has been parsed from these bytes.
   @inlinable

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Synchronization
+public import Synchronization
 
 /// Has a struct that holds it passed by address, as an atomic must be.
 ///
 /// Without it the compiler copies a borrowed struct at each call, and a context table is several
 /// hundred bytes: that was 50 ns a packet.
-struct AddressPin: ~Copyable {
-  private let anchor = Atomic<UInt8>(0)
+public struct AddressPin: ~Copyable {
+  @usableFromInline let anchor = Atomic<UInt8>(0)
+
+  /// A pin.
+  @inlinable
+  public init() {}
 }

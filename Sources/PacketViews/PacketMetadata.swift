@@ -62,30 +62,33 @@ public struct PacketMetadata: BitwiseCopyable, Sendable {
   public var isChecksumUnverified = false
   /// Injected by this engine.
   public var isInjected = false
-  /// Which of the optional values are set, so that none costs a test on the packet path.
-  package var present: Present = []
-  package var rawUserID: UInt32 = 0
-  package var rawGroupID: UInt32 = 0
-  package var rawConntrackID: UInt32 = 0
-  package var rawConntrackState: UInt32 = 0
-  package var rawConntrackMark: UInt32 = 0
-  package var rawVLANTCI: UInt16 = 0
+  // Raw values beside one set of bits: an optional each would cost a test on the packet path.
+  @usableFromInline package var present: Present = []
+  @usableFromInline package var rawUserID: UInt32 = 0
+  @usableFromInline package var rawGroupID: UInt32 = 0
+  @usableFromInline package var rawConntrackID: UInt32 = 0
+  @usableFromInline package var rawConntrackState: UInt32 = 0
+  @usableFromInline package var rawConntrackMark: UInt32 = 0
+  @usableFromInline package var rawVLANTCI: UInt16 = 0
+  @usableFromInline package var rawVLANProtocol: UInt16 = 0
 
   /// Metadata with nothing set.
+  @inlinable
   public init() {}
 }
 
 extension PacketMetadata {
   /// The optional values, by the bit that says that one is set.
+  @usableFromInline
   package struct Present: OptionSet, BitwiseCopyable, Sendable {
-    package let rawValue: UInt16
-    package init(rawValue: UInt16) { self.rawValue = rawValue }
-    package static let userID = Present(rawValue: 1)
-    package static let groupID = Present(rawValue: 2)
-    package static let conntrackState = Present(rawValue: 4)
-    package static let conntrackID = Present(rawValue: 8)
-    package static let conntrackMark = Present(rawValue: 16)
-    package static let vlan = Present(rawValue: 32)
+    @usableFromInline package let rawValue: UInt16
+    @inlinable package init(rawValue: UInt16) { self.rawValue = rawValue }
+    @inlinable package static var userID: Present { Present(rawValue: 1) }
+    @inlinable package static var groupID: Present { Present(rawValue: 2) }
+    @inlinable package static var conntrackState: Present { Present(rawValue: 4) }
+    @inlinable package static var conntrackID: Present { Present(rawValue: 8) }
+    @inlinable package static var conntrackMark: Present { Present(rawValue: 16) }
+    @inlinable package static var vlan: Present { Present(rawValue: 32) }
   }
 
   /// Owner of the sending socket, where a registration reads it.
@@ -134,6 +137,14 @@ extension PacketMetadata {
   public var vlanTCI: UInt16? {
     get { present.contains(.vlan) ? rawVLANTCI : nil }
     set { set(newValue, \.rawVLANTCI, .vlan) }
+  }
+
+  /// The VLAN's EtherType (0x8100, 0x88a8).
+  ///
+  /// `NFQA_VLAN_PROTO`.
+  public var vlanProtocol: UInt16? {
+    get { present.contains(.vlan) ? rawVLANProtocol : nil }
+    set { set(newValue, \.rawVLANProtocol, .vlan) }
   }
 
   private mutating func set<Value: FixedWidthInteger>(
