@@ -21,23 +21,48 @@ public struct Firewall: Sendable {
     self.table = table
   }
 
+  /// Handles for every means by which a table's rules can have been installed on this host.
+  ///
+  /// - Throws: ``RuleError/invalidRuleSet(_:)`` for a name no table can have.
+  public static func all(table: String) throws(RuleError) -> [Firewall] {
+    // Both nft means use one kind of table, and what is not installed has installed nothing.
+    var all = [try Firewall(backend: .nft, table: table)]
+    if Program.path(of: "iptables-restore") != nil {
+      all.append(try Firewall(backend: .iptables, table: table))
+    }
+    return all
+  }
+
   /// Replaces our rules by those of `ruleSet`, all at once; counters begin at 0 again.
   ///
   /// Chains that exist are kept, those of hooks no longer wanted are emptied: no base chain is ever
-  /// unhooked, so no packet that waits in any queue is lost. For iptables the replacement is at once
-  /// for each family.
+  /// unhooked, so no packet that waits in any queue is lost. What others have put into our table
+  /// stays. For iptables the replacement is at once for each family.
   ///
-  /// - Throws: ``RuleError/invalidRuleSet(_:)``, ``RuleError/leftoverChain(table:chain:found:)``,
-  ///   or what the kernel or iptables refused; then nothing has changed (iptables: the IPv4 rules may
-  ///   have).
+  /// - Throws: ``RuleError/invalidRuleSet(_:)``, ``RuleError/tableInUse(table:queues:)``,
+  ///   ``RuleError/leftoverChain(table:chain:found:)``, or what the kernel or iptables refused; then
+  ///   nothing has changed (iptables: the IPv4 rules may have).
   public func apply(_ ruleSet: RuleSet) async throws(RuleError) {
     guard ruleSet.table == table else {
       throw .invalidRuleSet("rules for table \(ruleSet.table) given to the one of \(table)")
     }
+    try await checkUnused(besides: ruleSet.queues)
     switch backend {
     case .nft, .nftCompat: try NFTablesBackend.apply(ruleSet, with: backend)
     case .iptables: try await IPTablesBackend.apply(ruleSet)
     }
+  }
+
+  /// Throws ``RuleError/tableInUse(table:queues:)`` if rules in our table feed a program that is
+  /// alive, through queues other than these.
+  ///
+  /// Rules of a killed run name queues that nobody has bound, or that the caller now has.
+  public func checkUnused(besides queues: ClosedRange<UInt16>) async throws(RuleError) {
+    guard let rules = try await installed()?.rules, !rules.isEmpty else { return }
+    let live = try QueueScan.bound().filter { status in
+      !queues.contains(status.number) && rules.contains { $0.queues.contains(status.number) }
+    }
+    guard live.isEmpty else { throw .tableInUse(table: table, queues: live) }
   }
 
   /// Deletes all our rules and leaves our chains hooked: packets pass, waiting ones stay.
@@ -81,7 +106,6 @@ public struct Firewall: Sendable {
 
   /// What applying `ruleSet` would change: lines that begin with `- ` or `+ `; none if nothing.
   public func diff(_ ruleSet: RuleSet) async throws(RuleError) -> [String] {
-    let nothing = InstalledRules(backend: backend, table: table)
-    return (try await installed() ?? nothing).differences(from: ruleSet)
+    (try await installed() ?? InstalledRules(noneOf: self)).differences(from: ruleSet)
   }
 }

@@ -25,16 +25,17 @@ enum IPTablesBackend {
 
   /// The input that brings one family's tables from `saved` to what `ruleSet` asks for.
   ///
-  /// Naming a chain of one's own in it flushes that chain, so contents are replaced at once.
+  /// A chain that exists is not named in it, since that would flush what others have put there.
   static func restoreText(_ ruleSet: RuleSet, family: Families, saved: SavedRules) -> String {
     let chains = OurChains(table: ruleSet.table)
     let wanted = ruleSet.planned.filter { $0.family == family }
     var lines = ["*mangle"]
-    // Chains of hooks no longer wanted are emptied; their jumps do no harm.
     for hook in RuleHook.allCases
-    where saved.has(chains.name(hook)) || wanted.contains(where: { $0.hook == hook }) {
+    where !saved.has(chains.name(hook)) && wanted.contains(where: { $0.hook == hook }) {
       lines.append(":\(chains.name(hook)) - [0:0]")
     }
+    // Chains of hooks no longer wanted lose their rules; the jumps to them do no harm.
+    lines += saved.ours(chains, family).map(\.deletion)
     for rule in wanted { lines.append(rule.iptables(in: chains.name(rule.hook))) }
     for rule in wanted where !saved.jumps(from: rule.hook, to: chains.name(rule.hook)) {
       lines.append("-A \(rule.hook.builtInChain) -j \(chains.name(rule.hook))")
@@ -42,34 +43,34 @@ enum IPTablesBackend {
     return (lines + ["COMMIT", ""]).joined(separator: "\n")
   }
 
-  /// Flushes our chains.
+  /// Deletes our rules; our chains and the jumps to them stay.
   static func empty(table: String) async throws(RuleError) {
-    let chains = OurChains(table: table)
-    for family in Families.both.each where family.hasPrograms {
-      let present = try await chains.read(family).present(chains)
-      guard !present.isEmpty else { continue }
-      let lines = ["*mangle"] + present.map { ":\($0.chain) - [0:0]" } + ["COMMIT", ""]
-      _ = try await Program.run(
-        family.command("tables-restore"), ["--noflush", "--wait"],
-        input: lines.joined(separator: "\n"))
+    try await change(table) { saved, chains, family in
+      saved.ours(chains, family).map(\.deletion)
     }
   }
 
-  /// Deletes our chains and the jumps to them.
+  /// Deletes our rules, and our chains with the jumps to them where nothing of others is left.
   static func remove(table: String) async throws(RuleError) {
+    try await change(table) { saved, chains, family in
+      let removable = saved.removable(chains, family)
+      let jumps = removable.filter { saved.jumps(from: $0.hook, to: $0.chain) }
+        .map { "-D \($0.hook.builtInChain) -j \($0.chain)" }
+      return jumps + saved.ours(chains, family).map(\.deletion) + removable.map { "-X \($0.chain)" }
+    }
+  }
+
+  /// Sends what `lines` makes of each family's mangle table to `iptables-restore`.
+  private static func change(
+    _ table: String, _ lines: (SavedRules, OurChains, Families) -> [String]
+  ) async throws(RuleError) {
     let chains = OurChains(table: table)
     for family in Families.both.each where family.hasPrograms {
-      let saved = try await chains.read(family)
-      let present = saved.present(chains)
-      guard !present.isEmpty else { continue }
-      var lines = ["*mangle"]
-      for rule in saved.rules where chains.owns(rule.target) && !chains.owns(rule.chain) {
-        lines.append(rule.text.replacingPrefix("-A ", with: "-D "))
-      }
-      lines += present.map { "-F \($0.chain)" } + present.map { "-X \($0.chain)" }
+      let changes = lines(try await chains.read(family), chains, family)
+      guard !changes.isEmpty else { continue }
       _ = try await Program.run(
         family.command("tables-restore"), ["--noflush", "--wait"],
-        input: (lines + ["COMMIT", ""]).joined(separator: "\n"))
+        input: (["*mangle"] + changes + ["COMMIT", ""]).joined(separator: "\n"))
     }
   }
 
@@ -99,6 +100,14 @@ struct OurChains {
     chain.map { name in RuleHook.allCases.contains { self.name($0) == name } } ?? false
   }
 
+  /// What `rule` says, if it is a rule of ours in one of our chains.
+  fileprivate func rule(_ rule: SavedRule, _ family: Families) -> InstalledRule? {
+    guard rule.table == "mangle",
+      let hook = RuleHook.allCases.first(where: { name($0) == rule.chain })
+    else { return nil }
+    return InstalledRule(rule, hook: hook, family: family)
+  }
+
   /// The mangle table of one family.
   func read(_ family: Families) async throws(RuleError) -> SavedRules {
     let program = family.command("tables-save")
@@ -121,6 +130,32 @@ extension SavedRules {
   }
 
   fileprivate func mentions(_ ours: OurChains) -> Bool { !present(ours).isEmpty }
+
+  /// Our rules in our chains.
+  fileprivate func ours(_ chains: OurChains, _ family: Families) -> [SavedRule] {
+    rules.filter { chains.rule($0, family) != nil }
+  }
+
+  /// Our chains that hold no rule of others, and that nothing but our own jump leads to.
+  fileprivate func removable(
+    _ chains: OurChains, _ family: Families
+  ) -> [(hook: RuleHook, chain: String)] {
+    present(chains).filter { hook, chain in
+      rules.allSatisfy { rule in
+        guard rule.table == "mangle" else { return true }
+        if rule.chain == chain { return chains.rule(rule, family) != nil }
+        guard rule.target == chain || rule.words.contains("-g") && rule.words.last == chain else {
+          return true
+        }
+        return rule.chain == hook.builtInChain && rule.words == ["-j", chain]
+      }
+    }
+  }
+}
+
+extension SavedRule {
+  /// The line that deletes it.
+  fileprivate var deletion: String { text.replacingPrefix("-A ", with: "-D ") }
 }
 
 extension InstalledRules {
@@ -129,7 +164,7 @@ extension InstalledRules {
     for (hook, chain) in saved.present(chains) where saved.jumps(from: hook, to: chain) {
       hooks.insert(hook)
       for rule in saved.rules where rule.table == "mangle" && rule.chain == chain {
-        guard let decoded = InstalledRule(rule, hook: hook, family: family) else {
+        guard let decoded = chains.rule(rule, family) else {
           unrecognized.append(rule.text)
           continue
         }

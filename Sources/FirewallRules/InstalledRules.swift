@@ -49,7 +49,7 @@ public struct InstalledRules: Sendable, Equatable {
   public var hooks: Set<RuleHook> = []
   /// The rules, by hook and family.
   public var rules: [InstalledRule] = []
-  /// Rules in our chains that we did not make, by their place or text.
+  /// Rules in our table or chains that we did not make, by their place or text; they are left alone.
   public var unrecognized: [String] = []
 
   /// The counters of all rules.
@@ -64,12 +64,18 @@ public struct InstalledRules: Sendable, Equatable {
     let wanted = ruleSet.planned
     let held = rules.map(\.planned)
     return held.filter { !wanted.contains($0) }.map { "- \($0)" }
-      + unrecognized.map { "- \($0) (not ours)" }
       + wanted.filter { !held.contains($0) }.map { "+ \($0)" }
   }
 
   /// Puts the rules in the order of ``RuleSet/planned``.
   mutating func sort() {
     rules.sort { ($0.hook.rawValue, $0.family.rawValue) < ($1.hook.rawValue, $1.family.rawValue) }
+  }
+}
+
+extension InstalledRules {
+  /// What a handle finds where nothing is installed.
+  public init(noneOf firewall: Firewall) {
+    self.init(backend: firewall.backend, table: firewall.table)
   }
 }

@@ -9,31 +9,31 @@ import Glibc
 /// and *also when a failed transaction had added one* (tried on 6.18). So every update is rehearsed
 /// with chains that have no hook before it is made.
 enum NFTablesBackend {
-  /// Replaces the rules of our table by those of `ruleSet`, in one transaction.
+  /// Replaces our rules by those of `ruleSet`, in one transaction; rules of others stay.
   static func apply(_ ruleSet: RuleSet, with backend: RuleBackend) throws(RuleError) {
     try ruleSet.validate()
     try rehearse(ruleSet, with: backend)
-    let present = try NFTablesDump.read().chains.filter { $0.isOurs(ruleSet.table) }
-    var transaction = NFTransaction()
-    transaction.addTable(ruleSet.table)
-    transaction.flushTable(ruleSet.table)
-    for hook in ruleSet.hooks.keys.sorted() {
-      let name = hook.chain(priority: ruleSet.priority)
-      if let chain = present.first(where: { $0.name == name }) {
-        guard chain.hook == UInt32(hook.rawValue), chain.priority == ruleSet.priority,
-          chain.type == "filter"
-        else {
-          throw .leftoverChain(table: ruleSet.table, chain: name, found: chain.shape)
+    try change("apply table \(ruleSet.table)") { () throws(RuleError) in
+      let held = try OurTable.read(ruleSet.table)
+      var transaction = NFTransaction()
+      transaction.addTable(ruleSet.table)
+      for rule in held.ours { transaction.deleteRule(rule) }
+      for hook in ruleSet.hooks.keys.sorted() {
+        let name = hook.chain(priority: ruleSet.priority)
+        if let chain = held.chains.first(where: { $0.name == name }) {
+          guard chain.ourHook == hook, chain.priority == ruleSet.priority else {
+            throw .leftoverChain(table: ruleSet.table, chain: name, found: chain.shape)
+          }
+        } else {
+          transaction.addChain(name, in: ruleSet.table, hook: (hook, ruleSet.priority))
         }
-      } else {
-        transaction.addChain(name, in: ruleSet.table, hook: (hook, ruleSet.priority))
       }
+      for rule in ruleSet.planned {
+        transaction.addRule(
+          rule.steps(backend), to: rule.hook.chain(priority: rule.priority), in: ruleSet.table)
+      }
+      return transaction
     }
-    for rule in ruleSet.planned {
-      transaction.addRule(
-        rule.steps(backend), to: rule.hook.chain(priority: rule.priority), in: ruleSet.table)
-    }
-    try transaction.commit("apply table \(ruleSet.table)")
   }
 
   /// Lets the kernel check the rules of `ruleSet` and take them back; nothing is left or hooked.
@@ -57,50 +57,59 @@ enum NFTablesBackend {
     }
   }
 
-  /// Deletes all rules of our table; the chains stay hooked.
-  ///
-  /// Nothing happens without the table.
+  /// Deletes our rules; our chains stay hooked, and rules of others stay in them.
   static func empty(table: String) throws(RuleError) {
-    var transaction = NFTransaction()
-    transaction.flushTable(table)
-    let refusals = try transaction.submit("empty table \(table)")
-    guard let refusal = refusals[0], refusal.errno != ENOENT else { return }
-    throw .refused(
-      operation: "empty table \(table)", errno: refusal.errno, message: refusal.message)
+    try change("empty table \(table)") { () throws(RuleError) in
+      var transaction = NFTransaction()
+      for rule in try OurTable.read(table).ours { transaction.deleteRule(rule) }
+      return transaction
+    }
   }
 
-  /// Deletes our table, which unhooks its chains.
-  ///
-  /// Nothing happens without the table.
+  /// Deletes our rules and chains, which unhooks these, and our table unless others use it too.
   static func remove(table: String) throws(RuleError) {
-    var transaction = NFTransaction()
-    transaction.deleteTable(table)
-    let refusals = try transaction.submit("remove table \(table)")
-    guard let refusal = refusals[0], refusal.errno != ENOENT else { return }
-    throw .refused(
-      operation: "remove table \(table)", errno: refusal.errno, message: refusal.message)
+    try change("remove table \(table)") { () throws(RuleError) in
+      let held = try OurTable.read(table)
+      var transaction = NFTransaction()
+      guard held.exists else { return transaction }
+      if held.isOnlyOurs {
+        transaction.deleteTable(table)
+        return transaction
+      }
+      for rule in held.ours { transaction.deleteRule(rule) }
+      for chain in held.removableChains { transaction.deleteChain(chain.name, in: table) }
+      return transaction
+    }
   }
 
   /// What our table holds; nil if it has no chain at all.
   static func installed(table: String) throws(RuleError) -> InstalledRules? {
-    let dump = try NFTablesDump.read()
-    let chains = dump.chains.filter { $0.isOurs(table) }
-    guard !chains.isEmpty else { return nil }
+    let held = try OurTable.read(table)
+    guard !held.chains.isEmpty else { return nil }
     var found = InstalledRules(backend: .nft, table: table)
-    found.hooks = Set(chains.compactMap(\.ourHook))
-    for rule in dump.rules where rule.family == Self.family && rule.table == table {
-      guard let chain = dump.chain(of: rule), let hook = chain.ourHook,
-        let priority = chain.priority,
-        let decoded = InstalledRule(rule, hook: hook, priority: priority)
-      else {
-        found.unrecognized.append(rule.place)
-        continue
-      }
-      if rule.expressions.contains(where: { $0.name == "target" }) { found.backend = .nftCompat }
-      found.rules.append(decoded)
+    found.hooks = Set(held.chains.compactMap(\.ourHook))
+    found.rules = held.decoded
+    found.unrecognized = held.others.map(\.place)
+    if held.ours.contains(where: { $0.expressions.contains { $0.name == "target" } }) {
+      found.backend = .nftCompat
     }
     found.sort()
     return found
+  }
+
+  /// Commits what `transaction` makes of a fresh look, again if somebody has changed the table since.
+  private static func change(
+    _ what: String, _ transaction: () throws(RuleError) -> NFTransaction
+  ) throws(RuleError) {
+    for attempt in 1...5 {
+      let next = try transaction()
+      guard !next.operations.isEmpty else { return }
+      do throws(RuleError) {
+        return try next.commit(what)
+      } catch {
+        guard case .refused(_, ENOENT, _) = error, attempt < 5 else { throw error }
+      }
+    }
   }
 
   /// `NFPROTO_INET`, the family of our table.
@@ -112,22 +121,6 @@ extension RuleHook {
   func chain(priority: Int32) -> String {
     guard priority != RuleSet.manglePriority else { return name }
     return priority < 0 ? "\(name)_m\(priority.magnitude)" : "\(name)_p\(priority)"
-  }
-}
-
-extension NFChain {
-  fileprivate func isOurs(_ table: String) -> Bool {
-    family == NFTablesBackend.family && self.table == table
-  }
-
-  /// The hook, where this is a base chain of an inet table.
-  fileprivate var ourHook: RuleHook? {
-    hook.flatMap(UInt8.init(exactly:)).flatMap(RuleHook.init(rawValue:))
-  }
-
-  fileprivate var shape: String {
-    guard let hook, let priority else { return "no hook" }
-    return "type \(type ?? "unknown"), hook \(hook), priority \(priority)"
   }
 }
 

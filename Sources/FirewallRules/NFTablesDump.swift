@@ -37,27 +37,41 @@ struct NFTablesDump {
 
   /// Reads chains and rules of all families; empty on a kernel without nf_tables.
   static func read() throws(RuleError) -> NFTablesDump {
-    let socket = try NetlinkSocket.netfilter()
     var dump = NFTablesDump()
-    do throws(RuleError) {
-      for message in try socket.dump(
-        NFTransaction.dumpRequest(NFT_MSG_GETCHAIN), what: "list nft chains")
-      {
-        dump.chains.append(try NFChain(message.payload))
-      }
-      for message in try socket.dump(
-        NFTransaction.dumpRequest(NFT_MSG_GETRULE), what: "list nft rules")
-      {
-        dump.rules.append(try NFRule(message.payload))
-      }
-    } catch {
-      // No nf_tables in this kernel: then there are no nft rules.
-      if case .refused(_, let errno, _) = error, [EINVAL, EOPNOTSUPP].contains(errno) {
-        return dump
-      }
-      throw error
+    for message in try list(NFT_MSG_GETCHAIN, what: "list nft chains") {
+      dump.chains.append(try NFChain(message.payload))
+    }
+    for message in try list(NFT_MSG_GETRULE, what: "list nft rules") {
+      dump.rules.append(try NFRule(message.payload))
     }
     return dump
+  }
+
+  /// How many chains, sets, maps, objects and flow tables an `inet` table holds; nil without it.
+  ///
+  /// Corresponds to `NFTA_TABLE_USE`.
+  static func uses(ofTable table: String) throws(RuleError) -> UInt32? {
+    for message in try list(NFT_MSG_GETTABLE, what: "list nft tables") {
+      guard let family = message.payload.byte(at: 0),
+        let attributes = NetlinkAttributes(message.payload.dropFirst(4)),
+        let name = attributes.string(NFTA_TABLE_NAME.rawValue),
+        let uses = attributes.big32(NFTA_TABLE_USE.rawValue)
+      else { throw .malformedAnswer(from: "nf_tables", detail: "a table") }
+      if family == NFTablesBackend.family, name == table { return uses }
+    }
+    return nil
+  }
+
+  /// Everything of one type; nothing on a kernel without nf_tables.
+  private static func list(
+    _ type: nf_tables_msg_types, what: String
+  ) throws(RuleError) -> [NetlinkMessage] {
+    do throws(RuleError) {
+      return try NetlinkSocket.netfilter().dump(NFTransaction.dumpRequest(type), what: what)
+    } catch {
+      if case .refused(_, let errno, _) = error, [EINVAL, EOPNOTSUPP].contains(errno) { return [] }
+      throw error
+    }
   }
 
   /// The chain that a rule stands in.

@@ -81,12 +81,14 @@ struct NFTransaction {
     }
   }
 
-  /// Deletes every rule of a table; its chains stay hooked.
-  mutating func flushTable(_ table: String) {
-    unsafe append(NFT_MSG_DELRULE, flags: 0, "flush table \(table)") { header in
+  /// Deletes one rule, found by its handle.
+  mutating func deleteRule(_ rule: NFRule) {
+    unsafe append(NFT_MSG_DELRULE, flags: 0, "delete rule \(rule.place)") { header in
       guard let object = unsafe nftnl_rule_alloc() else { return }
       defer { unsafe nftnl_rule_free(object) }
-      unsafe nftnl_rule_set_str(object, UInt16(NFTNL_RULE_TABLE.rawValue), table.bounded)
+      unsafe nftnl_rule_set_str(object, UInt16(NFTNL_RULE_TABLE.rawValue), rule.table.bounded)
+      unsafe nftnl_rule_set_str(object, UInt16(NFTNL_RULE_CHAIN.rawValue), rule.chain.bounded)
+      unsafe nftnl_rule_set_u64(object, UInt16(NFTNL_RULE_HANDLE.rawValue), rule.handle)
       unsafe nftnl_rule_nlmsg_build_payload(header, object)
     }
   }

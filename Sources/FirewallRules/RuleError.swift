@@ -20,6 +20,8 @@ public enum RuleError: Error, Equatable, Sendable {
   case invalidRuleSet(String)
   /// Our table holds a chain that an update cannot turn into the one wanted.
   case leftoverChain(table: String, chain: String, found: String)
+  /// The rules in our table feed another program, which is alive and listens on these queues.
+  case tableInUse(table: String, queues: [QueueStatus])
   /// Other rules use bits of the mark field.
   case conflicts(mask: UInt32, uses: [MarkUse])
   /// Removing our chains would drop the packets that wait in these queues.
@@ -55,8 +57,14 @@ extension RuleError: CustomStringConvertible {
     case .invalidRuleSet(let reason):
       return reason
     case .leftoverChain(let table, let chain, let found):
-      return "table \(table) has a chain \(chain) that is not ours (\(found)): remove that table "
-        + "when no queue holds packets, or choose another table name"
+      return "table \(table) has a chain \(chain) that is not ours (\(found)): rename that chain, "
+        + "or choose another table name"
+    case .tableInUse(let table, let queues):
+      let list = queues.map { status in
+        "queue \(status.number) of \(status.ownerName ?? "port") \(status.portID)"
+      }
+      return "the rules in table \(table) belong to another program that is alive "
+        + "(\(list.joined(separator: ", "))): stop it, or choose another table name"
     case .conflicts(let mask, let uses):
       let list = uses.map { "  \($0)" }.joined(separator: "\n")
       return "mark field \(hexadecimal(mask)) is used by other rules; choose another mask, change "

@@ -163,21 +163,54 @@ extension KernelTests {
     }
 
     @Test func `the leftovers of a killed run are replaced`() async throws {
+      try await firewall.apply(rules([.output: .both, .input: .both], queues: 31905...31905))
+      let before = Namespace.chains()
+      try await firewall.apply(rules())
+      #expect(Namespace.chains() == before)
+      #expect(try await firewall.installed()?.rules.map(\.planned) == rules().planned)
+    }
+
+    @Test func `what others have put into our table stays`() async throws {
       Namespace.shell(
         """
         nft 'add table inet callout
+        add set inet callout addresses { type ipv4_addr; elements = { 192.0.2.1 }; }
         add chain inet callout output { type filter hook output priority -150; }
         add chain inet callout helper
         add rule inet callout output udp dport 1 drop
+        add rule inet callout output meta mark set 0x8
         add rule inet callout helper accept'
         """)
-      let before = Namespace.chains()
-      #expect(try await firewall.installed()?.unrecognized.count == 2)
+      let before = Namespace.shell("nft -s list ruleset")
+      try await firewall.apply(rules([.input: .both, .output: .both]))
+      #expect(try await firewall.installed()?.unrecognized.count == 3)
+      #expect(try await firewall.diff(rules([.input: .both, .output: .both])).isEmpty)
+      #expect(try await MarkScan.scan().map(\.mask) == [.max], "their marks are still seen")
       try await firewall.apply(rules())
-      #expect(Namespace.chains() == before)
-      let installed = try #require(try await firewall.installed())
-      #expect(installed.unrecognized.isEmpty)
-      #expect(installed.rules.count == 2)
+      try await firewall.empty()
+      try await firewall.remove()
+      #expect(Namespace.shell("nft -s list ruleset") == before)
+    }
+
+    @Test func `a table that holds a set of others is not deleted with our chains`() async throws {
+      try await firewall.apply(rules())
+      Namespace.shell("nft 'add set inet callout addresses { type ipv4_addr; }'")
+      try await firewall.remove()
+      #expect(Namespace.chains().isEmpty)
+      #expect(Namespace.shell("nft list table inet callout").contains("set addresses"))
+    }
+
+    @Test func `rules of a live program in our table are not replaced`() async throws {
+      let holder = Holder(31905)
+      try await firewall.apply(rules(queues: 31905...31905))
+      let error = await #expect(throws: RuleError.self) { try await firewall.apply(rules()) }
+      guard case .tableInUse("callout", let queues)? = error else {
+        Issue.record("\(String(describing: error))")
+        return
+      }
+      #expect(queues.map(\.number) == [31905])
+      #expect(try await firewall.installed()?.rules.first?.queues == 31905...31905)
+      #expect(try holder.waiting == 0)
     }
 
     @Test func `a leftover chain of another shape is a typed error`() async throws {

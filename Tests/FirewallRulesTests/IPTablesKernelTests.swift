@@ -60,6 +60,24 @@ extension KernelTests {
       #expect(try (holder.waiting ?? 0) + (second.waiting ?? 0) == 3)
     }
 
+    @Test func `what others have put into our iptables chains stays`() async throws {
+      try await firewall.apply(rules([.output: .both, .input: .both]))
+      Namespace.shell("iptables -t mangle -A CALLOUT-OUTPUT -p udp --dport 1 -j DROP")
+      try await firewall.apply(rules([.output: .ipv4]))
+      let installed = try #require(try await firewall.installed())
+      #expect(installed.unrecognized.count == 1)
+      #expect(installed.rules.map(\.planned) == rules([.output: .ipv4]).planned)
+      try await firewall.empty()
+      try await firewall.remove()
+      #expect(
+        Namespace.shell("iptables-save -t mangle 2>/dev/null | grep ^-")
+          == """
+          -A OUTPUT -j CALLOUT-OUTPUT
+          -A CALLOUT-OUTPUT -p udp -m udp --dport 1 -j DROP
+
+          """)
+    }
+
     @Test func `another priority is refused`() async throws {
       var wrong = rules([.output: .both])
       wrong.priority = 0

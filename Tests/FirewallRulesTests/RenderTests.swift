@@ -81,7 +81,6 @@ import Kernel
     #expect(
       installed.differences(from: wanted) == [
         "- output (priority -150) ipv4: queue 1, block without a listener",
-        "- inet callout output handle 4 (not ours)",
         "+ output (priority -150) ipv4: queue 1-2, bypass",
       ])
   }

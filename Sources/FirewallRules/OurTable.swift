@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CNFTables
+
+/// Our nft table as one look found it: what in it is ours, and what others have put there.
+///
+/// A chain is ours if it has the name, hook and priority that we would give it, a rule if it stands
+/// in such a chain and says what ours say. Nothing else is ever changed or deleted.
+struct OurTable {
+  private(set) var exists = false
+  /// All chains, ours or not.
+  private(set) var chains: [NFChain] = []
+  /// Our rules as the kernel lists them.
+  private(set) var ours: [NFRule] = []
+  /// Our rules, decoded, in the same order.
+  private(set) var decoded: [InstalledRule] = []
+  /// Rules of others.
+  private(set) var others: [NFRule] = []
+  /// How many chains, sets, maps, objects and flow tables the kernel counts in it.
+  private var uses: UInt32 = 0
+
+  static func read(_ table: String) throws(RuleError) -> OurTable {
+    let dump = try NFTablesDump.read()
+    var found = OurTable()
+    if let uses = try NFTablesDump.uses(ofTable: table) {
+      found.exists = true
+      found.uses = uses
+    }
+    found.chains = dump.chains.filter {
+      $0.family == NFTablesBackend.family && $0.table == table
+    }
+    for rule in dump.rules where rule.family == NFTablesBackend.family && rule.table == table {
+      if let chain = dump.chain(of: rule), let hook = chain.ourHook, let priority = chain.priority,
+        let decoded = InstalledRule(rule, hook: hook, priority: priority)
+      {
+        found.ours.append(rule)
+        found.decoded.append(decoded)
+      } else {
+        found.others.append(rule)
+      }
+    }
+    return found
+  }
+
+  /// True if nothing of others is in it.
+  var isOnlyOurs: Bool {
+    others.isEmpty && chains.allSatisfy { $0.ourHook != nil } && uses == UInt32(chains.count)
+  }
+
+  /// Our chains that hold no rule of others.
+  var removableChains: [NFChain] {
+    chains.filter { chain in
+      chain.ourHook != nil && !others.contains { $0.chain == chain.name }
+    }
+  }
+}
+
+extension NFChain {
+  /// The hook of a base chain as we make them; nil for any other chain.
+  var ourHook: RuleHook? {
+    guard type == "filter", let priority,
+      let hook = hook.flatMap(UInt8.init(exactly:)).flatMap(RuleHook.init(rawValue:)),
+      name == hook.chain(priority: priority)
+    else { return nil }
+    return hook
+  }
+
+  /// What kind of chain it is, for errors.
+  var shape: String {
+    guard let hook, let priority else { return "no hook" }
+    return "type \(type ?? "unknown"), hook \(hook), priority \(priority)"
+  }
+}
