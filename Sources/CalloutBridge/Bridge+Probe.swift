@@ -62,11 +62,12 @@ extension Bridge {
 
   private static func probe(_ backend: RuleBackend) -> KernelFeature {
     let name = "rules-\(backend.rawValue)"
+    guard Capability.netAdmin.isEffective else {
+      return KernelFeature(name, .unknown(reason: "probing needs CAP_NET_ADMIN"))
+    }
     do {
       try backend.check()
       return KernelFeature(name, .supported)
-    } catch .refused(_, let errno, _) where errno == 1 {
-      return KernelFeature(name, .unknown(reason: "probing needs CAP_NET_ADMIN"))
     } catch {
       return KernelFeature(
         name, .unsupported(reason: error.description, remedy: remedy(for: backend)))

@@ -42,7 +42,7 @@ extension Bridge {
       guard phase == .running, let before else { throw .wrongState("the bridge is not running") }
       do throws(BridgeError) {
         try adopt(compiled)
-        try await replaceRules(for: compiled.policy, before: before.policy)
+        try await replaceRules(for: compiled.policy)
       } catch {
         readopt(before)
         throw error
@@ -51,15 +51,14 @@ extension Bridge {
     }
   }
 
-  private func replaceRules(
-    for policy: FilterPolicy, before: FilterPolicy
-  ) async throws(BridgeError) {
-    guard let firewall = board.withLock({ $0.firewall }), before.layers != policy.layers else {
-      return
-    }
+  /// Brings the rules to what `policy` needs, also where somebody has flushed or changed them.
+  private func replaceRules(for policy: FilterPolicy) async throws(BridgeError) {
+    guard let firewall = board.withLock({ $0.firewall }) else { return }
+    let rules = configuration.ruleSet(for: policy.layers)
     do {
+      guard try await !firewall.diff(rules).isEmpty else { return }
       try await noteRulePackets(firewall)
-      try await firewall.apply(configuration.ruleSet(for: policy.layers))
+      try await firewall.apply(rules)
     } catch {
       throw .rules(error)
     }
@@ -89,14 +88,29 @@ extension Bridge {
     }
     try startWorkers(policy, field, epoch.value)
     try adopt(policy)
-    guard let firewall else { return }
+    guard let firewall else { return try await warnIfNothingComes() }
     do {
       let rules = configuration.ruleSet(for: policy.policy.layers)
+      try await firewall.checkUnused(besides: rules.queues)
       for hazard in try await QueueScan.hazards(for: rules, backend: firewall.backend)
       where !hazard.hasPrefix("queue ") { warn(hazard) }
       // From here on a failure takes the rules down; until here they may be another bridge's.
       board.withLock { $0.firewall = firewall }
       try await firewall.apply(rules)
+    } catch {
+      throw .rules(error)
+    }
+  }
+
+  private func warnIfNothingComes() async throws(BridgeError) {
+    do {
+      let uses = try await QueueScan.named(excluding: "")
+      let feeds = uses.contains { $0.queues?.overlaps(configuration.queues) ?? true }
+      guard !feeds else { return }
+      warn(
+        "no rule names queue \(configuration.queues.lowerBound) to "
+          + "\(configuration.queues.upperBound), so no packet comes: load one of the rule files, "
+          + "or let rules.manage be true")
     } catch {
       throw .rules(error)
     }

@@ -8,9 +8,10 @@ internal import Synchronization
 extension Bridge {
   /// What has been counted; asks every worker, so a worker that is stuck shows.
   public func statistics() async throws(BridgeError) -> BridgeStatistics {
-    let (phase, workers, field, epoch, firewall, names, warnings) = board.withLock {
-      ($0.phase, $0.workers, $0.field, $0.epoch, $0.firewall, $0.tagNames, $0.warnings)
+    let (phase, workers, field, epoch, names, warnings) = board.withLock {
+      ($0.phase, $0.workers, $0.field, $0.epoch, $0.tagNames, $0.warnings)
     }
+    let (firewall, policy) = board.withLock { ($0.firewall, $0.policy?.policy) }
     guard phase == .running else { throw .wrongState("the bridge is not running") }
     var result = BridgeStatistics()
     result.backend = firewall?.backend.rawValue ?? "unmanaged"
@@ -26,6 +27,7 @@ extension Bridge {
       }
       guard let (queue, hits, tags) = answer else {
         result.isHealthy = false
+        result.stuckQueues.append(configuration.firstQueue + UInt16(shard))
         result.warnings.append(
           BridgeError.stuck(queue: configuration.firstQueue + UInt16(shard)).description)
         continue
@@ -47,20 +49,41 @@ extension Bridge {
         result.tags[index].ended &+= count.ended
       }
     }
-    if let firewall { await addRulePackets(firewall, &result) }
+    if let firewall, let policy {
+      await addRules(firewall, configuration.ruleSet(for: policy.layers), &result)
+    }
     return result
   }
 
-  /// rule counter = ids issued + fail-open passes + queue_dropped, handed-over packets apart.
-  private func addRulePackets(_ firewall: Firewall, _ result: inout BridgeStatistics) async {
-    guard let counters = try? await firewall.counters() else { return }
-    let earlier = board.withLock { $0.earlierRulePackets }
-    let packets = counters.values.joined().reduce(earlier) { $0 &+ $1.packets }
-    var seen: UInt64 = 0
-    for queue in result.queues {
-      seen &+= queue.idsIssued &+ UInt64(queue.queueDropped)
-      seen = seen >= queue.handedOver ? seen &- queue.handedOver : 0
+  /// Whether the rules stand, and what they have counted.
+  private func addRules(
+    _ firewall: Firewall, _ wanted: RuleSet, _ result: inout BridgeStatistics
+  ) async {
+    let installed: InstalledRules
+    do {
+      installed = try await firewall.installed() ?? InstalledRules(noneOf: firewall)
+    } catch {
+      result.isHealthy = false
+      result.warnings.append("our rules cannot be read: \(error)")
+      return
     }
+    let differences = installed.differences(from: wanted)
+    if !differences.isEmpty {
+      result.isHealthy = false
+      result.warnings.append(
+        "our rules in table \(firewall.table) have been changed or removed: run calloutctl reload "
+          + "to put them back (\(differences.joined(separator: "; ")))")
+    }
+    addRulePackets(installed, &result)
+  }
+
+  /// rule counter = ids issued + fail-open passes + queue_dropped, handed-over packets apart.
+  private func addRulePackets(_ rules: InstalledRules, _ result: inout BridgeStatistics) {
+    let earlier = board.withLock { $0.earlierRulePackets }
+    let packets = rules.rules.reduce(earlier) { $0 &+ $1.packets }
+    let issued = result.queues.reduce(0) { $0 &+ $1.idsIssued &+ UInt64($1.queueDropped) }
+    let handedOver = result.queues.reduce(0) { $0 &+ $1.handedOver }
+    let seen = issued >= handedOver ? issued &- handedOver : 0
     let passes = packets >= seen ? packets &- seen : 0
     result.rulePackets = packets
     result.failOpenPasses = configuration.failurePolicy == .permit ? passes : nil

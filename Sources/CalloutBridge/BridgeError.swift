@@ -44,8 +44,9 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
       "no run of 8 free mark bits is left; give mark.mask, or free some of these: "
         + uses.joined(separator: "; ")
     case .markConflict(let mask, let uses):
-      "mark mask 0x\(String(mask, radix: 16)) is used by other rules, choose another or "
-        + "mark.mask: auto: " + uses.joined(separator: "; ")
+      "mark mask 0x\(String(mask, radix: 16)) is used by other rules, choose another, "
+        + "mark.mask: auto, or share the bits by mark.ignore-conflicts: true: "
+        + uses.joined(separator: "; ")
     case .badQueues(let first, let count):
       "\(count) queues from \(first) do not fit into 0 to 65535 or are more than 64"
     case .wrongState(let state): state
@@ -60,7 +61,8 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
     switch self {
     case .queue(.notPermitted): true
     case .queue(.system(let error)), .system(let error): error.errno == 1 || error.errno == 13
-    case .rules(.refused(_, let errno, _)): errno == 1
+    case .rules(.refused(_, let errno, _)), .rules(.unreadable(_, let errno)):
+      errno == 1 || errno == 13
     default: false
     }
   }

@@ -20,14 +20,16 @@ public struct BridgeStatistics: Sendable {
   public var filterHits: [UInt64] = []
   /// How often notify functions failed.
   public var notifyFailures: UInt64 = 0
-  /// Packets that met our rules; nil if the rules are not ours.
+  /// Packets that met our rules, whichever queue they went to; nil if the rules are not ours.
   public var rulePackets: UInt64?
-  /// Packets that a full queue let pass unseen, where that can be told.
+  /// Packets that full queues let pass unseen, where that can be told.
   public var failOpenPasses: UInt64?
   /// What an operator should know.
   public var warnings: [String] = []
-  /// Whether every worker answers.
+  /// Whether every worker answers, every verdict could be sent and our rules stand.
   public var isHealthy = true
+  /// The queues whose workers do not answer.
+  public var stuckQueues: [UInt16] = []
 
   /// Statistics of nothing.
   public init() {}

@@ -53,6 +53,10 @@ public struct StatusReport: Codable, Sendable, Hashable {
   public var packets: UInt64 = 0
   /// Packets that were decided.
   public var verdicts: UInt64 = 0
+  /// Packets that met our rules, whichever queue they went to; nil if the rules are not ours.
+  @Nullable public var rulePackets: UInt64? = nil
+  /// Packets that full queues let pass unseen, nil where that cannot be told.
+  @Nullable public var failOpenPasses: UInt64? = nil
   /// Associations made.
   public var associated: UInt64 = 0
   /// Associations ended.
@@ -88,6 +92,8 @@ public struct StatusReport: Codable, Sendable, Hashable {
   enum CodingKeys: String, CodingKey {
     case state, version, healthy, backend, source, epoch, packets, verdicts, associated, ended, live
     case markMask = "mark-mask"
+    case rulePackets = "rule-packets"
+    case failOpenPasses = "fail-open-passes"
     case endedByReason = "ended-by-reason"
     case handlesRefused = "handles-refused"
     case staleHandles = "stale-handles"

@@ -38,6 +38,9 @@ public enum UnixSocket {
     if unsafe clx_is_socket(path) { _ = unsafe unlink(path) }
   }
 
+  /// Whether there is a socket file at `path`.
+  public static func isSocket(at path: String) -> Bool { unsafe clx_is_socket(path) }
+
   /// The user at the other end of a connected socket.
   public static func peerUser(of descriptor: CInt) -> UInt32? {
     UInt32(exactly: clx_peer_user(descriptor))

@@ -28,7 +28,8 @@ struct ControlClient {
 
   /// Asks, and gives each line of the answer to `body` until that returns false.
   ///
-  /// What goes wrong is told on standard error and gives the exit code.
+  /// What goes wrong is told on standard error and gives the exit code; with `--json` the daemon's
+  /// own failures are printed as they came, too.
   func ask(_ request: ControlRequest, _ body: ([UInt8]) throws -> Bool) throws {
     UnixSocket.ignoreBrokenPipes()
     do {
@@ -37,6 +38,7 @@ struct ControlClient {
       try connection.send(Array(try encoder.encode(request)))
       while let line = try connection.receive() {
         if let failure = try? JSONDecoder().decode(ControlFailure.self, from: Data(line)) {
+          if options.json { print(String(decoding: line, as: UTF8.self)) }
           throw failure
         }
         guard try body(line) else { return }

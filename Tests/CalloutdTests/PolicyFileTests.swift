@@ -84,9 +84,17 @@ struct PolicyFileTests {
       ])
   }
 
-  @Test(arguments: ["", "\n", "# nothing\n", "---\n", "{}\n"])
-  func `an empty file is a policy of defaults`(text: String) throws {
-    let file = try PolicyFile.parse(text, path: "p")
+  @Test(arguments: ["", "\n", "# nothing\n", "---\n"])
+  func `an empty file is an error, because it may have been cut off`(text: String) throws {
+    let problems = #expect(throws: PolicyProblems.self) {
+      try PolicyFile.parse(text, path: "p")
+    }
+    #expect(problems?.lines.count == 1)
+    #expect(problems?.description.contains("the file is empty") == true)
+  }
+
+  @Test func `an empty mapping is a policy of defaults`() throws {
+    let file = try PolicyFile.parse("{}\n", path: "p")
     var expected = BridgeConfiguration()
     expected.rules = .managed(nil)
     #expect(file.configuration == expected)

@@ -42,7 +42,7 @@ struct PolicySchemaTests {
     settings.removeAll { $0.hasPrefix("#") }
     let end = try #require(settings.firstIndex { $0.hasPrefix("sublayers:") })
     let shown = try PolicyFile.parse(settings[..<end].joined(separator: "\n"), path: "p")
-    let empty = try PolicyFile.parse("", path: "p")
+    let empty = try PolicyFile.parse("{}", path: "p")
     #expect(shown.configuration == empty.configuration)
     #expect(shown.metricsListen == empty.metricsListen)
   }

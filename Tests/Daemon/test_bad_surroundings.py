@@ -66,7 +66,7 @@ def test_a_second_daemon_on_the_same_socket_is_refused(net, prepare, start) -> N
     second.socket = first.socket
     second.spawn()
     assert second.wait() == 1
-    assert "another calloutd answers there" in second.log
+    assert "another calloutd holds it" in second.log
     assert first.socket.exists()
     assert first.status()["state"] == "running"
 

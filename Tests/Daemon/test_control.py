@@ -22,7 +22,7 @@ BOTH = FILTERS + every("outbound-ippacket-v4", "callout-inspection", "numbered")
 
 STATUS_KEYS = {
     "state", "version", "healthy", "backend", "source", "mark-mask", "epoch", "packets",
-    "verdicts", "associated", "ended", "live", "ended-by-reason", "handles-refused",
+    "rule-packets", "fail-open-passes", "verdicts", "associated", "ended", "live", "ended-by-reason", "handles-refused",
     "stale-handles", "foreign-flows", "copies", "events-lost", "notify-failures", "warnings",
     "policy",
 }  # fmt: skip

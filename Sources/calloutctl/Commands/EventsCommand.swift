@@ -21,13 +21,20 @@ struct EventsCommand: ParsableCommand {
   }
 
   func run() throws {
+    var left = count
+    var isReading = true
     try ControlClient(options: options).ask(ControlRequest(.events, tag: tag, count: count)) {
       // Unbuffered: whoever reads through a pipe wants each event when it happens.
       let line =
         options.json
         ? $0 : Array(Self.render(try JSONDecoder().decode(EventLine.self, from: Data($0))).utf8)
-      return StandardStream.output.write(line + [UInt8(ascii: "\n")])
+      isReading = StandardStream.output.write(line + [UInt8(ascii: "\n")])
+      left = left.map { $0 - 1 }
+      return isReading && left != 0
     }
+    guard isReading, left != 0 else { return }
+    StandardStream.error.write(Array("calloutctl: the daemon has stopped: no more events\n".utf8))
+    throw ExitCode(69)
   }
 
   static func render(_ event: EventLine) -> String {

@@ -33,7 +33,8 @@ private func isNotPermitted(_ error: any Error) -> Bool {
   case let error as BridgeError: error.isNotPermitted
   case let error as SystemError: error.errno == EPERM || error.errno == EACCES
   case let error as ControlSocketError: isNotPermitted(error.error)
-  case RuleError.refused(_, let errno, _): errno == EPERM || errno == EACCES
+  case RuleError.refused(_, let errno, _), RuleError.unreadable(_, let errno):
+    errno == EPERM || errno == EACCES
   default: false
   }
 }

@@ -45,16 +45,34 @@ struct RulesCommand: AsyncParsableCommand {
   /// Removes them.
   struct Remove: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "remove", abstract: "Removes our rules and chains.")
+      commandName: "remove", abstract: "Removes our rules and chains; those of others stay.")
     @OptionGroup var file: ConfigurationOption
+    @Option(
+      help: ArgumentHelp(
+        "Remove this table, whatever the policy file says or whether there is one.",
+        valueName: "name"))
+    var table: String?
     @Flag(help: "Remove them even if that drops packets which wait in queues.") var force = false
 
     func run() async throws {
       try await reportingFailures {
-        let firewall = try PolicyFile.read(file.config).firewall()
-        try await firewall.empty()
-        try await firewall.remove(force: force)
+        for firewall in try firewalls() {
+          try await firewall.empty()
+          try await firewall.remove(force: force)
+        }
       }
+    }
+
+    private func firewalls() throws -> [Firewall] {
+      if let table { return try Firewall.all(table: table) }
+      let policy: PolicyFile
+      do {
+        policy = try PolicyFile.read(file.config)
+      } catch {
+        printError("calloutd: to remove rules without a policy, give --table callout")
+        throw error
+      }
+      return [try policy.firewall()]
     }
   }
 

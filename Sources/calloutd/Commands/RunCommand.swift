@@ -79,6 +79,7 @@ enum LogKey {
   static let source = "callout.source"
   static let file = "callout.file"
   static let filters = "callout.filters"
+  static let queues = "callout.queues"
   static let note = "callout.note"
   static let error = "error"
 }

@@ -20,6 +20,7 @@ struct ControlAnswers: Sendable {
       var report = StatusReport(
         state: snapshot.phase, version: calloutVersion, policy: snapshot.policyReport)
       if snapshot.phase == .running { report.fill(from: try await statistics()) }
+      report.warnings += snapshot.restartNotes
       return try encode([report])
     case .queues: return try encode(try await statistics().queues.map { QueueReport($0) })
     case .tags: return try encode(try await statistics().tags.map { TagReport($0) })

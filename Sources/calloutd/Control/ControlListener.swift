@@ -32,9 +32,12 @@ struct ControlSocketError: Error, CustomStringConvertible {
 
   var description: String {
     switch error.errno {
+    case EADDRINUSE where UnixSocket.isSocket(at: path):
+      "control socket \(path): another calloutd holds it; stop that one or give another path by "
+        + "--socket"
     case EADDRINUSE:
-      "control socket \(path): another calloutd answers there, or it is no socket; "
-        + "stop that one or give another path by --socket"
+      "control socket \(path): there is a file that is no socket; remove it or give another path "
+        + "by --socket"
     case EACCES, EPERM: "control socket \(path): not permitted; run as root or give --socket"
     default: "control socket \(path): \(error); give another path by --socket"
     }

@@ -35,6 +35,8 @@ extension StatusReport {
     epoch = statistics.epoch
     packets = statistics.queues.reduce(0) { $0 &+ $1.packets }
     verdicts = statistics.queues.reduce(0) { $0 &+ $1.verdicts }
+    rulePackets = statistics.rulePackets
+    failOpenPasses = statistics.failOpenPasses
     let tagging = statistics.tagging
     associated = tagging.associated
     ended = tagging.ended

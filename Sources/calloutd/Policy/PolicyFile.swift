@@ -54,9 +54,14 @@ extension PolicyFile {
       }
       text = decoded
     } catch {
+      let isDirectory = try? URL(fileURLWithPath: path).resourceValues(forKeys: [.isDirectoryKey])
+        .isDirectory
+      let message =
+        isDirectory == true
+        ? "this is a directory, expected a policy file" : Self.explain(error)
       throw PolicyProblems(
         file: path,
-        problems: [PolicyProblem(position: .start, message: Self.explain(error))])
+        problems: [PolicyProblem(position: .start, message: message)])
     }
     return try parse(text, path: path)
   }
@@ -75,6 +80,10 @@ extension PolicyFile {
       file.checkSettings(root, &reader)
       file.checkNames(&reader.problems)
       file.checkFilters(&reader.problems)
+    } else if reader.problems.isEmpty {
+      // Most likely cut off while it was written: it must not open what the running policy closes.
+      reader.problems.report(
+        "the file is empty; a policy that does nothing is written as {}", at: .start)
     }
     guard reader.problems.isEmpty else {
       throw PolicyProblems(file: path, problems: reader.problems.sorted)

@@ -14,6 +14,8 @@ final class Daemon: Sendable {
     var file: PolicyFile
     var roster: CalloutRoster
     var reloads = 0
+    /// What the last reload could not put in force.
+    var restartNotes: [String] = []
   }
 
   let bridge: Bridge
@@ -72,6 +74,7 @@ final class Daemon: Sendable {
     do { try await bridge.apply(roster.policy(of: file)) } catch {
       throw ControlFailure(.failed, error.description)
     }
+    let notes = file.restartNotes(running: old.file)
     state.withLock { state in
       // What only a restart changes is kept as it runs, so that the next reload still tells.
       var file = file
@@ -79,10 +82,10 @@ final class Daemon: Sendable {
       state.file = file
       state.roster = roster
       state.reloads += 1
+      state.restartNotes = notes
     }
     return ReloadReport(
-      filters: file.filters.count, callouts: file.callouts.count,
-      notes: file.restartNotes(running: old.file))
+      filters: file.filters.count, callouts: file.callouts.count, notes: notes)
   }
 }
 

@@ -10,6 +10,14 @@ enum PrometheusText {
   static func render(_ statistics: BridgeStatistics, filters: [FilterSpec] = []) -> String {
     var page = MetricPage()
     renderQueues(statistics.queues, &page)
+    page.metric("callout_rule_packets_total", "counter", "Packets that met our rules") {
+      statistics.rulePackets.map { [("", $0)] } ?? []
+    }
+    page.metric(
+      "callout_fail_open_passes_total", "counter", "Packets that full queues let pass unseen"
+    ) {
+      statistics.failOpenPasses.map { [("", $0)] } ?? []
+    }
     renderTagging(statistics.tagging, &page)
     page.metric("callout_notify_failures_total", "counter", "Notify functions that failed") {
       [("", statistics.notifyFailures)]

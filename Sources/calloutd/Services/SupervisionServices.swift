@@ -46,10 +46,14 @@ struct WatchdogService: Service {
       guard let interval = supervisor.watchdogInterval else { return try await gracefulShutdown() }
       while true {
         do {
-          _ = try await daemon.bridge.statistics()
-          supervisor.alive()
+          let stuck = try await daemon.bridge.statistics().stuckQueues
+          if stuck.isEmpty {
+            supervisor.alive()
+          } else {
+            logger.error("workers do not answer", metadata: [LogKey.queues: "\(stuck)"])
+          }
         } catch {
-          logger.error("a worker does not answer", metadata: [LogKey.error: "\(error)"])
+          logger.error("the bridge does not answer", metadata: [LogKey.error: "\(error)"])
         }
         try await Task.sleep(for: interval)
       }
