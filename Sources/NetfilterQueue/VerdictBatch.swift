@@ -11,6 +11,7 @@ public final class VerdictBatch {
   private struct State {
     var used = 0
     var last = -1
+    var lastID: UInt32 = 0
     var lastVerdict: UInt32 = 0
     var lastMark: UInt32 = 0
     var lastHasMark = false
@@ -51,13 +52,15 @@ public final class VerdictBatch {
 
   /// Adds a verdict; `mark`, if given, replaces all 32 bits of the packet's mark.
   ///
-  /// `mergeable` promises that every id below this one has been decided: then a run of equal
-  /// verdicts and marks becomes one `NFQNL_MSG_VERDICT_BATCH`.
+  /// `mergeable` promises that every id below this one has been decided: then a run of ids in a row
+  /// with equal verdicts and marks becomes one `NFQNL_MSG_VERDICT_BATCH`.
   public func append(_ id: UInt32, _ verdict: Verdict, mark: UInt32?, mergeable: Bool) {
     let raw = verdict.rawValue
     unsafe state.pointee.verdicts &+= 1
-    if mergeable, unsafe state.pointee.last >= 0, unsafe state.pointee.lastVerdict == raw,
-      unsafe state.pointee.lastHasMark == (mark != nil),
+    // A batch message decides every id up to its own, also one whose verdict could not be sent.
+    let mergeable = unsafe mergeable && state.pointee.unsent == 0
+    if mergeable, unsafe state.pointee.last >= 0, unsafe state.pointee.lastID &+ 1 == id,
+      unsafe state.pointee.lastVerdict == raw, unsafe state.pointee.lastHasMark == (mark != nil),
       unsafe state.pointee.lastMark == (mark ?? 0)
     {
       let message = unsafe buffer + state.pointee.last
@@ -66,12 +69,14 @@ public final class VerdictBatch {
       unsafe message.storeBytes(of: id.bigEndian, toByteOffset: 28, as: UInt32.self)
       let packets = unsafe message.load(fromByteOffset: 8, as: UInt32.self) &+ 1
       unsafe message.storeBytes(of: packets, toByteOffset: 8, as: UInt32.self)
+      unsafe state.pointee.lastID = id
       return
     }
     let length = Self.plainBytes + (mark == nil ? 0 : Self.markBytes)
     let message = unsafe begin(id, raw, length)
     if let mark { unsafe Self.put(mark, at: message + Self.plainBytes) }
     unsafe state.pointee.last = mergeable ? state.pointee.used : -1
+    unsafe state.pointee.lastID = id
     unsafe state.pointee.lastVerdict = raw
     unsafe state.pointee.lastMark = mark ?? 0
     unsafe state.pointee.lastHasMark = mark != nil
@@ -121,11 +126,26 @@ public final class VerdictBatch {
     while offset < used {
       let message = unsafe buffer + offset
       let length = Int(unsafe message.load(as: UInt32.self))
-      if unsafe !isSent(message, length) {
-        unsafe state.pointee.unsent &+= UInt64(
-          message.load(fromByteOffset: 8, as: UInt32.self))
+      let packets = unsafe message.load(fromByteOffset: 8, as: UInt32.self)
+      if packets > 1, unsafe state.pointee.unsent > 0 {
+        unsafe sendSingly(message, length, packets)
+      } else if unsafe !isSent(message, length) {
+        unsafe state.pointee.unsent &+= UInt64(packets)
       }
       offset += (length + 3) & ~3
+    }
+  }
+
+  /// Sends a batch message's verdicts one by one: its ids are in a row.
+  private func sendSingly(_ message: UnsafeMutableRawPointer, _ length: Int, _ packets: UInt32) {
+    let last = unsafe UInt32(bigEndian: message.load(fromByteOffset: 28, as: UInt32.self))
+    unsafe message.storeBytes(of: CNF_MESSAGE_VERDICT, toByteOffset: 4, as: UInt16.self)
+    unsafe message.storeBytes(of: 1, toByteOffset: 8, as: UInt32.self)
+    unsafe state.pointee.messages &+= UInt64(packets &- 1)
+    for behind in (0..<packets).reversed() {
+      unsafe message.storeBytes(
+        of: (last &- behind).bigEndian, toByteOffset: 28, as: UInt32.self)
+      if unsafe !isSent(message, length) { unsafe state.pointee.unsent &+= 1 }
     }
   }
 

@@ -11,10 +11,11 @@ final class Wire {
   let batch: VerdictBatch
   private let ends: [CInt]
 
-  init(queue: UInt16 = 31000) {
+  /// A message longer than `room` bytes cannot be sent.
+  init(queue: UInt16 = 31000, room: CInt = 4 << 20) {
     var ends: [CInt] = [-1, -1]
     precondition(socketpair(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0, &ends) == 0)
-    var size: CInt = 4 << 20
+    var size = room
     for end in ends { setsockopt(end, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(4)) }
     self.ends = ends
     batch = VerdictBatch(descriptor: ends[0], queue: queue)
@@ -183,6 +184,32 @@ func reference(
     batch.append(4, .drop, mark: nil, payload: [1].span)
     batch.flush()
     #expect(batch.unsentCount == 4)
+  }
+
+  @Test func `behind a verdict that cannot be sent no batch message follows, now or later`() {
+    let wire = Wire(room: 4608)
+    let long = [UInt8](repeating: 1, count: 60000)
+    wire.batch.append(1, .accept, mark: nil, mergeable: true)
+    wire.batch.append(2, .accept, mark: nil, mergeable: true)
+    wire.batch.append(3, .drop, mark: nil, payload: long.span)
+    for id in 4...6 as ClosedRange<UInt32> {
+      wire.batch.append(id, .accept, mark: 7, mergeable: true)
+    }
+    #expect(wire.sent() == reference(2, 1, isBatch: true))
+    for id in 4...6 as ClosedRange<UInt32> { #expect(wire.next() == reference(id, 1, mark: 7)) }
+    #expect(wire.batch.unsentCount == 1)
+    for id in 7...8 as ClosedRange<UInt32> {
+      wire.batch.append(id, .drop, mark: nil, mergeable: true)
+    }
+    #expect(wire.sent() == reference(7, 0) + reference(8, 0))
+    #expect(wire.batch.unsentCount == 1 && wire.batch.verdictCount == 8)
+  }
+
+  @Test func `a run ends where an id is missing`() {
+    for id in [1, 2, 4, 5] as [UInt32] {
+      wire.batch.append(id, .accept, mark: nil, mergeable: true)
+    }
+    #expect(wire.sent() == reference(2, 1, isBatch: true) + reference(5, 1, isBatch: true))
   }
 }
 
