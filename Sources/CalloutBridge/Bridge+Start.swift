@@ -178,7 +178,7 @@ extension Bridge {
     let number = configuration.firstQueue + UInt16(shard)
     let socket = try open(queueOptions(number, policy))
     do {
-      let mailbox = try Mailbox()
+      let mailbox = try Mailbox(patience: configuration.patience)
       let desk = WorkerDesk(mailbox: mailbox, injector: injector)
       var contexts = ContextTable(
         ContextTable.Options(

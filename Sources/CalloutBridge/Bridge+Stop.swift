@@ -2,6 +2,7 @@
 
 internal import FirewallRules
 internal import Kernel
+internal import Logging
 internal import NetfilterQueue
 internal import Synchronization
 
@@ -31,38 +32,54 @@ extension Bridge {
         report.notes.append("rules not emptied: \(error)")
       }
     }
-    let policy = configuration.failurePolicy
-    for worker in workers {
-      _ = worker.mailbox.ask { state in
-        state.phase = .draining
-        state.socket.closeIntake(passing: policy == .permit)
-      }
-    }
-    await drain(workers)
-    for worker in workers {
-      report.decided += worker.mailbox.ask { $0.settleAllPended() } ?? 0
-    }
-    for worker in workers {
-      worker.mailbox.post { state in
-        state.socket.unbind()
-        state.phase = .stopped
-      }
-    }
-    for worker in workers { worker.join() }
+    let closings = workers.map { $0.mailbox.send { $0.closeIntake() } }
+    let answering = zip(workers, closings).filter { $0.1?.wait(configuration.patience) != nil }
+    await drain(answering.map(\.0))
+    finish(workers, &report)
     stream.stop(forGood: forGood)
     board.withLock { $0.workers = [] }
     if let firewall { await remove(firewall, &report) }
     return report
   }
 
-  /// Waits until nothing waits but pended packets, twice in a row; two seconds at most.
+  /// Waits until nothing waits but pended packets, twice in a row; ten seconds at most, two without
+  /// progress.
   private func drain(_ workers: [Worker]) async {
+    let start = ContinuousClock.now
+    var progress = (packets: UInt64(0), time: start)
     var quiet = 0
-    let deadline = ContinuousClock.now + .seconds(2)
-    while quiet < 2, ContinuousClock.now < deadline {
-      let isQuiet = workers.allSatisfy { worker in worker.mailbox.ask { $0.isQuiet() } ?? true }
-      quiet = isQuiet ? quiet + 1 : 0
+    while quiet < 2 {
+      let answers = workers.compactMap { worker in
+        worker.mailbox.ask { (isQuiet: $0.isQuiet(), packets: $0.counters.packets) }
+      }
+      let packets = answers.reduce(0) { $0 + $1.packets }
+      quiet = answers.allSatisfy(\.isQuiet) ? quiet + 1 : 0
+      let now = ContinuousClock.now
+      if packets > progress.packets { progress = (packets, now) }
+      guard now < progress.time + .seconds(2), now < start + .seconds(10) else { return }
       try? await Task.sleep(for: .milliseconds(5))
+    }
+  }
+
+  /// Has every worker decide what still waits and end, and waits for that however long it takes.
+  private func finish(_ workers: [Worker], _ report: inout ShutdownReport) {
+    let endings = workers.map { $0.mailbox.send { $0.finish() } }
+    for (shard, ending) in endings.enumerated()
+    where ending?.wait(configuration.patience) == nil {
+      let note =
+        "queue \(Int(configuration.firstQueue) + shard): the worker does not answer, since a callout "
+        + "blocks its thread; stopping waits for it"
+      logger.warning("\(note)")
+      report.notes.append(note)
+    }
+    for worker in workers { worker.join() }
+    for (shard, ending) in endings.enumerated() {
+      guard let (decided, dropped) = ending?.wait(.zero) else { continue }
+      report.decided += decided
+      guard dropped > 0 else { continue }
+      report.notes.append(
+        "queue \(Int(configuration.firstQueue) + shard): \(dropped) packets still waited, and were "
+          + "dropped by the kernel")
     }
   }
 

@@ -11,7 +11,8 @@ internal import Synchronization
 /// Callouts between netfilter and Swift: queues, workers, contexts, rules and events in one.
 ///
 /// Make it, make tags, `start` it with a policy, `stop` it. All methods may be called from any
-/// thread, but not from inside `classify`.
+/// thread. On a worker's own (in `classify`, `pended`, `filterChanged` and `makeInstance`) none can
+/// wait for that worker: `registerNotify`, `events` and `removeAll` take effect there after the call.
 public final class Bridge: Sendable {
   let configuration: BridgeConfiguration
   let logger: Logger
@@ -94,6 +95,8 @@ public final class Bridge: Sendable {
   }
 
   /// Ends every association under `tag`, one event each; returns how many.
+  ///
+  /// A worker that does not answer in time, and the caller's own, end theirs later, not counted.
   ///
   /// Mirrors `FwpsNetBufferListRemoveContext0` without a packet.
   public func removeAll(_ tag: ContextTag) -> Int {

@@ -57,6 +57,8 @@ public struct BridgeConfiguration: Sendable, Hashable {
   public var sweepAfter = Duration.seconds(2)
   /// The most handles of one queue.
   public var maximumHandles = 1 << 20
+  /// A worker that does not answer for so long counts as stuck.
+  package var patience = Duration.seconds(5)
   /// Where the epoch of the last start is kept; nil keeps none.
   public var stateDirectory: String? = "/run/callout"
 

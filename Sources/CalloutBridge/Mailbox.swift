@@ -17,11 +17,21 @@ final class Mailbox: Sendable {
 
   private let contents = Mutex(Contents())
   private let hasMail = Atomic<Bool>(false)
+  private let owner = Atomic<UInt>(0)
+  private let patience: Duration
   let wakeUp: WakeUp
 
-  init() throws(SystemError) {
+  /// A mailbox whose worker is waited for so long.
+  init(patience: Duration) throws(SystemError) {
+    self.patience = patience
     wakeUp = try WakeUp()
   }
+
+  /// Says that the calling thread is the one that collects.
+  func own() { owner.store(DedicatedThread.current, ordering: .releasing) }
+
+  /// Whether the calling thread is the one that collects: it cannot wait for itself.
+  var isOwn: Bool { owner.load(ordering: .acquiring) == DedicatedThread.current }
 
   /// Leaves a command; false if the worker has gone.
   @discardableResult
@@ -36,17 +46,24 @@ final class Mailbox: Sendable {
     return true
   }
 
-  /// Leaves a command and waits for its result; nil if the worker has gone or does not answer.
+  /// Leaves a command whose result will come; nil if the worker has gone.
+  func send<Answer: Sendable>(
+    _ question: @escaping @Sendable (inout WorkerState) -> Answer
+  ) -> Promise<Answer>? {
+    let promise = Promise<Answer>()
+    return post { promise.keep(question(&$0)) } ? promise : nil
+  }
+
+  /// Leaves a command and waits for its result; nil if the worker has gone, or does not answer in
+  /// time: then the command runs before the worker's next packet.
   ///
-  /// A command that was not begun in time is not run at all.
+  /// The worker's own thread gets nil at once.
   func ask<Answer: Sendable>(
-    within patience: Duration = .seconds(5),
+    within patience: Duration? = nil,
     _ question: @escaping @Sendable (inout WorkerState) -> Answer
   ) -> Answer? {
-    let box = AnswerBox<Answer>()
-    let posted = post { state in if box.begin() { box.fill(question(&state)) } }
-    guard posted else { return nil }
-    return box.wait(patience)
+    let promise = send(question)
+    return isOwn ? nil : promise?.wait(patience ?? self.patience)
   }
 
   /// The commands left so far.
@@ -74,40 +91,20 @@ final class Mailbox: Sendable {
   }
 }
 
-/// One answer that one thread waits for.
-private final class AnswerBox<Answer: Sendable>: Sendable {
-  private enum State {
-    case asked, begun, abandoned
-    case answered(Answer)
+/// One answer that will come.
+final class Promise<Answer: Sendable>: Sendable {
+  private let answer = Mutex<Answer?>(nil)
+  private let isKept = DispatchSemaphore(value: 0)
+
+  fileprivate func keep(_ value: Answer) {
+    answer.withLock { $0 = value }
+    isKept.signal()
   }
 
-  private let state = Mutex(State.asked)
-  private let filled = DispatchSemaphore(value: 0)
-
-  /// False if nobody waits for the answer any more.
-  func begin() -> Bool {
-    state.withLock { state in
-      guard case .asked = state else { return false }
-      state = .begun
-      return true
-    }
-  }
-
-  func fill(_ value: Answer) {
-    state.withLock { $0 = .answered(value) }
-    filled.signal()
-  }
-
+  /// The answer, or nil if it has not come by then.
   func wait(_ patience: Duration) -> Answer? {
-    _ = filled.wait(timeout: .now() + .nanoseconds(Int(clamping: patience.nanoseconds)))
-    return state.withLock { state in
-      switch state {
-      case .answered(let answer): return answer
-      case .asked:
-        state = .abandoned
-        return nil
-      case .begun, .abandoned: return nil
-      }
-    }
+    if let value = answer.withLock({ $0 }) { return value }
+    _ = isKept.wait(timeout: .now() + .nanoseconds(Int(clamping: patience.nanoseconds)))
+    return answer.withLock { $0 }
   }
 }

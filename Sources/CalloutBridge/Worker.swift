@@ -42,12 +42,15 @@ extension WorkerState {
   private static let housekeepingInterval: UInt64 = 100_000_000
 
   fileprivate mutating func run(mailbox: Mailbox, clock: EventClock, stream: EventStream) {
+    mailbox.own()
     let poller = Poller(socket.pollDescriptor, mailbox.wakeUp.number)
     var received = socket.makeReceiveBuffer()
     var nextHousekeeping: UInt64 = 0
     while phase != .stopped {
       startBatch(clock)
       for command in mailbox.collect() { command(&self) }
+      // What comes after the queue was given back is the kernel's.
+      if phase == .stopped { break }
       expirePended()
       if socket.outgrows(received) { received = socket.makeReceiveBuffer() }
       let count = serveBatch(&received)
@@ -57,7 +60,7 @@ extension WorkerState {
         if count == 0 { checkForFlush() }
       }
       if out.contexts.publishEvents() { stream.wake() }
-      if count == 0, !isSweeping, phase != .stopped {
+      if count == 0, !isSweeping {
         clock.rest()
         _ = poller.wait(milliseconds: patience(nextHousekeeping))
       }

@@ -23,7 +23,8 @@ package final class WorkerDesk: PacketDesk {
   package func withContexts<Result: Sendable>(
     ofTicket ticket: UInt64,
     _ body: @escaping @Sendable (inout ContextTable, inout TaggedPacket) -> Result
-  ) -> Result? {
+  ) throws(TaggingError) -> Result? {
+    guard !mailbox.isOwn else { throw .wouldDeadlock }
     let answer = mailbox.ask { state -> Result? in
       guard var packet = state.pended.entry(ticket)?.packet else { return nil }
       let result = body(&state.out.contexts, &packet)

@@ -28,6 +28,23 @@ struct WorkerState: ~Copyable {
 
   enum Phase { case running, draining, stopped }
 
+  /// Lets nothing more in.
+  mutating func closeIntake() {
+    guard phase == .running else { return }
+    phase = .draining
+    socket.closeIntake(passing: failurePolicy == .permit)
+  }
+
+  /// Decides what is pended and gives the queue back; the kernel drops what was not received.
+  mutating func finish() -> (decided: Int, dropped: Int) {
+    closeIntake()
+    let decided = settleAllPended()
+    let left = QueueStatus.all().first { $0.number == socket.options.number }?.waiting ?? 0
+    socket.unbind()
+    phase = .stopped
+    return (decided, Int(left))
+  }
+
   /// The verdict of a packet that nobody decides.
   var failureVerdict: Verdict { failurePolicy == .permit ? .accept : .drop }
 }

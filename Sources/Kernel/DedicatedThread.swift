@@ -31,6 +31,9 @@ public final class DedicatedThread: Sendable {
     handle = Mutex(thread)
   }
 
+  /// A number that no other running thread has.
+  public static var current: UInt { UInt(pthread_self()) }
+
   /// Waits for the body's end.
   ///
   /// Only the first call waits.

@@ -22,6 +22,8 @@ public enum TaggingError: UInt32, Error, Sendable, CaseIterable, BitwiseCopyable
   case markOff = 0xC000_00BB
   /// The notify function was never registered. `STATUS_FWP_NULL_POINTER`.
   case unknownNotify = 0xC022_001C
+  /// The worker would wait for itself. `STATUS_POSSIBLE_DEADLOCK`.
+  case wouldDeadlock = 0xC000_0194
 
   /// What to do about it.
   public var description: String {
@@ -35,6 +37,8 @@ public enum TaggingError: UInt32, Error, Sendable, CaseIterable, BitwiseCopyable
     case .handlesExhausted: "all handles are in use; give a wider mark mask or tag fewer packets"
     case .markOff: "contexts need a mark field; set mark.mask to auto or to a mask"
     case .unknownNotify: "the notify function is not registered; use registerNotify"
+    case .wouldDeadlock:
+      "the worker's own thread cannot wait for itself; tag in classify, or from another thread"
     }
   }
 }

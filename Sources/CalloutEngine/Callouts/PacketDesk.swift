@@ -45,11 +45,11 @@ package protocol PacketDesk: AnyObject, Sendable {
   /// Decides the pended packet of that ticket; a ticket that ran out is ignored.
   func decide(_ ticket: UInt64, _ decision: PendedDecision)
   /// Runs tagging work on the thread that owns the packet's contexts and waits for it; nil if the
-  /// ticket ran out or the engine stopped.
+  /// ticket ran out or the engine stopped. That thread itself cannot wait.
   func withContexts<Result: Sendable>(
     ofTicket ticket: UInt64,
     _ body: @escaping @Sendable (inout ContextTable, inout TaggedPacket) -> Result
-  ) -> Result?
+  ) throws(TaggingError) -> Result?
   /// Ends what a clone bears.
   func free(clone packet: TaggedPacket)
   /// Sends a clone as this host's packet.

@@ -42,9 +42,12 @@ public struct PendedPacket: ~Copyable, Sendable {
     decision = .block
   }
 
-  /// The packet's context under `tag`; waits for the owning worker, so not from `classify`.
+  /// The packet's context under `tag`; waits for the owning worker.
+  ///
+  /// Throws `wouldDeadlock` on that worker's thread: in `classify`, `pended`, `filterChanged` and
+  /// `makeInstance`.
   public func retrieve(_ tag: ContextTag, removing: Bool = false) throws(TaggingError) -> UInt64 {
-    let result = desk.withContexts(ofTicket: ticket) { contexts, packet in
+    let result = try desk.withContexts(ofTicket: ticket) { contexts, packet in
       Result { () throws(TaggingError) in
         try contexts.retrieve(tag, from: &packet, removing: removing)
       }
@@ -53,11 +56,14 @@ public struct PendedPacket: ~Copyable, Sendable {
     return try result.get()
   }
 
-  /// Puts a context on the packet; waits for the owning worker, so not from `classify`.
+  /// Puts a context on the packet; waits for the owning worker.
+  ///
+  /// Throws `wouldDeadlock` on that worker's thread: in `classify`, `pended`, `filterChanged` and
+  /// `makeInstance`.
   public func associate(_ context: UInt64, with tag: ContextTag, notify: NotifyID = .none)
     throws(TaggingError)
   {
-    let result = desk.withContexts(ofTicket: ticket) { contexts, packet in
+    let result = try desk.withContexts(ofTicket: ticket) { contexts, packet in
       Result { () throws(TaggingError) in
         try contexts.associate(context, with: tag, on: &packet, notify: notify)
       }

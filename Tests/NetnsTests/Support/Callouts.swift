@@ -76,14 +76,26 @@ func policy(
 
 let wideMask: UInt32 = 0x3fff_ff00
 
-func makeBridge(_ change: (inout BridgeConfiguration) -> Void = { _ in }) -> Bridge {
+/// A logger that keeps what it is told.
+struct LogKeeper: LogHandler {
+  let lines: Shared<[String]>
+  var metadata: Logger.Metadata = [:]
+  var logLevel = Logger.Level.info
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+  func log(event: LogEvent) { lines.change { $0.append(event.message.description) } }
+}
+
+func makeBridge(
+  log: Shared<[String]> = Shared([]), _ change: (inout BridgeConfiguration) -> Void = { _ in }
+) -> Bridge {
   var configuration = BridgeConfiguration()
   configuration.stateDirectory = nil
   configuration.mark = .mask(wideMask)
   change(&configuration)
-  var logger = Logger(label: "test")
-  logger.logLevel = .critical
-  return Bridge(configuration, logger: logger)
+  return Bridge(configuration, logger: Logger(label: "test") { _ in LogKeeper(lines: log) })
 }
 
 /// Starts the bridge, runs the body, and stops it whatever happens; its rules must be gone then.
