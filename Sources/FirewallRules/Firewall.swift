@@ -39,17 +39,20 @@ public struct Firewall: Sendable {
   /// unhooked, so no packet that waits in any queue is lost. What others have put into our table
   /// stays. For iptables the replacement is at once for each family.
   ///
+  /// - Returns: What the replaced rules had counted, in packets.
   /// - Throws: ``RuleError/invalidRuleSet(_:)``, ``RuleError/tableInUse(table:queues:)``,
   ///   ``RuleError/leftoverChain(table:chain:found:)``, or what the kernel or iptables refused; then
-  ///   nothing has changed (iptables: the IPv4 rules may have).
-  public func apply(_ ruleSet: RuleSet) async throws(RuleError) {
+  ///   nothing has changed. ``RuleError/notPutBack(cause:rules:)`` where iptables then refuses the
+  ///   IPv4 rules that there were.
+  @discardableResult
+  public func apply(_ ruleSet: RuleSet) async throws(RuleError) -> UInt64 {
     guard ruleSet.table == table else {
       throw .invalidRuleSet("rules for table \(ruleSet.table) given to the one of \(table)")
     }
     try await checkUnused(besides: ruleSet.queues)
     switch backend {
-    case .nft, .nftCompat: try NFTablesBackend.apply(ruleSet, with: backend)
-    case .iptables: try await IPTablesBackend.apply(ruleSet)
+    case .nft, .nftCompat: return try NFTablesBackend.apply(ruleSet, with: backend)
+    case .iptables: return try await IPTablesBackend.apply(ruleSet)
     }
   }
 

@@ -5,22 +5,59 @@
 /// Nothing here unhooks anything: built-in chains stay, only rules in them come and go. A packet that
 /// our rule queues or lets pass by bypass meets no later rule of the same built-in chain.
 enum IPTablesBackend {
-  /// Replaces our rules, with one `iptables-restore` per family.
-  static func apply(_ ruleSet: RuleSet) async throws(RuleError) {
+  /// Replaces our rules, with one `iptables-restore` per family; if one fails, none are replaced.
+  ///
+  /// Returns what the replaced rules had counted, in packets.
+  static func apply(_ ruleSet: RuleSet) async throws(RuleError) -> UInt64 {
     try ruleSet.validate()
     guard ruleSet.priority == RuleSet.manglePriority else {
       throw .invalidRuleSet("iptables rules stand in the mangle table: the priority must be -150")
     }
-    for family in Families.both.each {
-      let wanted = ruleSet.hooks.values.contains { $0.contains(family) }
-      guard wanted || family.hasPrograms else { continue }
-      let chains = OurChains(table: ruleSet.table)
-      let saved = try await chains.read(family)
-      guard wanted || saved.mentions(chains) else { continue }
-      let text = restoreText(ruleSet, family: family, saved: saved)
-      _ = try await Program.run(
-        family.command("tables-restore"), ["--noflush", "--wait"], input: text)
+    let chains = OurChains(table: ruleSet.table)
+    var replaced: [(family: Families, saved: SavedRules)] = []
+    do {
+      for family in Families.both.each {
+        let wanted = ruleSet.hooks.values.contains { $0.contains(family) }
+        guard wanted || family.hasPrograms else { continue }
+        let saved = try await chains.read(family)
+        guard wanted || saved.mentions(chains) else { continue }
+        try await restore(family, restoreText(ruleSet, family: family, saved: saved))
+        replaced.append((family, saved))
+      }
+    } catch {
+      for (family, saved) in replaced {
+        do {
+          let now = try await chains.read(family)
+          try await restore(family, putBackText(saved, over: now, chains, family))
+        } catch let failure {
+          throw .notPutBack(cause: error, rules: failure)
+        }
+      }
+      throw error
     }
+    return replaced.reduce(0) { sum, each in
+      each.saved.ours(chains, each.family).reduce(sum) { $0 &+ $1.packets }
+    }
+  }
+
+  private static func restore(_ family: Families, _ text: String) async throws(RuleError) {
+    _ = try await Program.run(
+      family.command("tables-restore"), ["--noflush", "--wait", "--counters"], input: text)
+  }
+
+  /// The input that takes back what `restoreText` has made of `saved`, counts and all.
+  static func putBackText(
+    _ saved: SavedRules, over now: SavedRules, _ chains: OurChains, _ family: Families
+  ) -> String {
+    var lines = ["*mangle"]
+    for (hook, chain) in now.present(chains)
+    where now.jumps(from: hook, to: chain) && !saved.jumps(from: hook, to: chain) {
+      lines.append("-D \(hook.builtInChain) -j \(chain)")
+    }
+    lines += now.ours(chains, family).map(\.deletion)
+    lines += now.present(chains).filter { !saved.has($0.chain) }.map { "-X \($0.chain)" }
+    lines += saved.ours(chains, family).map { "[\($0.packets):\($0.bytes)] \($0.text)" }
+    return (lines + ["COMMIT", ""]).joined(separator: "\n")
   }
 
   /// The input that brings one family's tables from `saved` to what `ruleSet` asks for.
@@ -68,9 +105,7 @@ enum IPTablesBackend {
     for family in Families.both.each where family.hasPrograms {
       let changes = lines(try await chains.read(family), chains, family)
       guard !changes.isEmpty else { continue }
-      _ = try await Program.run(
-        family.command("tables-restore"), ["--noflush", "--wait"],
-        input: (["*mangle"] + changes + ["COMMIT", ""]).joined(separator: "\n"))
+      try await restore(family, (["*mangle"] + changes + ["COMMIT", ""]).joined(separator: "\n"))
     }
   }
 

@@ -10,11 +10,15 @@ import Glibc
 /// with chains that have no hook before it is made.
 enum NFTablesBackend {
   /// Replaces our rules by those of `ruleSet`, in one transaction; rules of others stay.
-  static func apply(_ ruleSet: RuleSet, with backend: RuleBackend) throws(RuleError) {
+  ///
+  /// Returns what the replaced rules had counted, in packets.
+  static func apply(_ ruleSet: RuleSet, with backend: RuleBackend) throws(RuleError) -> UInt64 {
     try ruleSet.validate()
     try rehearse(ruleSet, with: backend)
+    var counted: UInt64 = 0
     try change("apply table \(ruleSet.table)") { () throws(RuleError) in
       let held = try OurTable.read(ruleSet.table)
+      counted = held.decoded.reduce(0) { $0 &+ $1.packets }
       var transaction = NFTransaction()
       transaction.addTable(ruleSet.table)
       for rule in held.ours { transaction.deleteRule(rule) }
@@ -34,6 +38,7 @@ enum NFTablesBackend {
       }
       return transaction
     }
+    return counted
   }
 
   /// Lets the kernel check the rules of `ruleSet` and take them back; nothing is left or hooked.

@@ -22,6 +22,8 @@ public enum RuleError: Error, Equatable, Sendable {
   case leftoverChain(table: String, chain: String, found: String)
   /// The rules in our table feed another program, which is alive and listens on these queues.
   case tableInUse(table: String, queues: [QueueStatus])
+  /// Rules were refused, and those that were replaced before could not be put back.
+  indirect case notPutBack(cause: RuleError, rules: RuleError)
   /// Other rules use bits of the mark field.
   case conflicts(mask: UInt32, uses: [MarkUse])
   /// Removing our chains would drop the packets that wait in these queues.
@@ -65,6 +67,8 @@ extension RuleError: CustomStringConvertible {
       }
       return "the rules in table \(table) belong to another program that is alive "
         + "(\(list.joined(separator: ", "))): stop it, or choose another table name"
+    case .notPutBack(let cause, let rules):
+      return "\(cause); the IPv4 rules are replaced already and cannot be put back: \(rules)"
     case .conflicts(let mask, let uses):
       let list = uses.map { "  \($0)" }.joined(separator: "\n")
       return "mark field \(hexadecimal(mask)) is used by other rules; choose another mask, change "

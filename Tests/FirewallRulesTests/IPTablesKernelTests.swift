@@ -60,6 +60,29 @@ extension KernelTests {
       #expect(try (holder.waiting ?? 0) + (second.waiting ?? 0) == 3)
     }
 
+    @Test func `IPv6 rules that are refused leave the IPv4 rules as they were, counts and all`()
+      async throws
+    {
+      let before = rules([.output: .ipv4])
+      try await firewall.apply(before)
+      Datagrams().send(3)
+      let mangle = "iptables-save -c -t mangle | grep CALLOUT"
+      let saved = Namespace.shell(mangle)
+      #expect(saved.contains("[3:87]"))
+      // Nothing can jump to a base chain, and iptables does not see it.
+      Namespace.shell(
+        "nft 'add table ip6 mangle; add chain ip6 mangle CALLOUT-INPUT "
+          + "{ type filter hook input priority 5; }'")
+      let both = rules([.output: .both, .input: .both])
+      await #expect(throws: RuleError.self) { try await firewall.apply(both) }
+      #expect(Namespace.shell(mangle) == saved)
+      Namespace.shell("nft delete table ip6 mangle")
+      #expect(try await firewall.apply(both) == 3)
+      #expect(try await firewall.diff(both).isEmpty)
+      try await firewall.empty()
+      try await firewall.remove()
+    }
+
     @Test func `what others have put into our iptables chains stays`() async throws {
       try await firewall.apply(rules([.output: .both, .input: .both]))
       Namespace.shell("iptables -t mangle -A CALLOUT-OUTPUT -p udp --dport 1 -j DROP")
