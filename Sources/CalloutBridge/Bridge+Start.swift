@@ -14,7 +14,7 @@ extension Bridge {
   /// On an error everything is as it was before.
   public func start(_ policy: FilterPolicy) async throws(BridgeError) {
     let compiled = try compile(policy)
-    try await changes.run { () async throws(BridgeError) in
+    try await changes.run { [self] () async throws(BridgeError) in
       guard board.withLock({ $0.phase }) == .new else {
         throw .wrongState("the bridge runs already, or has been stopped")
       }
@@ -22,7 +22,6 @@ extension Bridge {
         try await startAll(compiled)
       } catch {
         await takeDown(forGood: false)
-        board.withLock { $0.firewall = nil }
         throw error
       }
       board.withLock { board in
@@ -37,16 +36,18 @@ extension Bridge {
   /// Base chains are never touched: only the contents of ours are replaced, in one transaction.
   public func apply(_ policy: FilterPolicy) async throws(BridgeError) {
     let compiled = try compile(policy)
-    try await changes.run { () async throws(BridgeError) in
-      let (phase, before) = board.withLock { ($0.phase, $0.policy) }
-      guard phase == .running, let before else { throw .wrongState("the bridge is not running") }
+    try await changes.run { [self] () async throws(BridgeError) in
+      guard board.withLock({ $0.phase }) == .running else {
+        throw .wrongState("the bridge is not running")
+      }
       do throws(BridgeError) {
-        try adopt(compiled)
+        try prepare(compiled)
         try await replaceRules(for: compiled.policy)
       } catch {
-        readopt(before)
+        abandon()
         throw error
       }
+      commit()
       board.withLock { $0.policy = compiled }
     }
   }
@@ -57,8 +58,8 @@ extension Bridge {
     let rules = configuration.ruleSet(for: policy.layers)
     do {
       guard try await !firewall.diff(rules).isEmpty else { return }
-      try await noteRulePackets(firewall)
-      try await firewall.apply(rules)
+      let counted = try await firewall.apply(rules)
+      board.withLock { $0.earlierRulePackets &+= counted }
     } catch {
       throw .rules(error)
     }
@@ -86,17 +87,25 @@ extension Bridge {
       board.field = field
       board.epoch = epoch.value
     }
+    learnConntrack(policy)
     try startWorkers(policy, field, epoch.value)
-    try adopt(policy)
+    do throws(BridgeError) {
+      try prepare(policy)
+    } catch {
+      abandon()
+      throw error
+    }
+    // Before the rules: no packet may meet workers that have no policy.
+    commit()
     guard let firewall else { return try await warnIfNothingComes() }
     do {
       let rules = configuration.ruleSet(for: policy.policy.layers)
       try await firewall.checkUnused(besides: rules.queues)
       for hazard in try await QueueScan.hazards(for: rules, backend: firewall.backend)
       where !hazard.hasPrefix("queue ") { warn(hazard) }
-      // From here on a failure takes the rules down; until here they may be another bridge's.
-      board.withLock { $0.firewall = firewall }
+      // Until here they are not ours to take down, should the start fail.
       try await firewall.apply(rules)
+      board.withLock { $0.firewall = firewall }
     } catch {
       throw .rules(error)
     }
@@ -176,8 +185,8 @@ extension Bridge {
     _ injector: PacketInjector, _ field: MarkField?, _ epoch: Bool
   ) throws(BridgeError) -> Worker {
     let number = configuration.firstQueue + UInt16(shard)
-    let socket = try open(queueOptions(number, policy))
     do {
+      let socket = try QueueSocket.open(queueOptions(number, policy))
       let mailbox = try Mailbox(patience: configuration.patience)
       let desk = WorkerDesk(mailbox: mailbox, injector: injector)
       var contexts = ContextTable(
@@ -198,6 +207,8 @@ extension Bridge {
         policy: try CompiledPolicy(FilterPolicy()))
       return try Worker(
         name: "callout-q\(number)", mailbox: mailbox, clock: clock, stream: stream, state: state)
+    } catch let error as QueueError {
+      throw .queue(error)
     } catch let error as SystemError {
       throw .system(error)
     } catch {
@@ -205,50 +216,7 @@ extension Bridge {
     }
   }
 
-  /// Binds a queue; conntrack values are left out where the kernel cannot send them.
-  private func open(_ options: QueueOptions) throws(BridgeError) -> QueueSocket {
-    do {
-      return try QueueSocket.open(options)
-    } catch .flagRefused(_, let flag) where options.includesConntrack {
-      warn("this kernel refuses \(flag): conntrack values are absent")
-      board.withLock { $0.refusesConntrack = true }
-      var options = options
-      options.includesConntrack = false
-      return try open(options)
-    } catch {
-      throw .queue(error)
-    }
-  }
-
-  /// Asks each worker, the first one first: its callouts may refuse.
-  private func adopt(_ policy: CompiledPolicy) throws(BridgeError) {
-    for (shard, worker) in board.withLock({ $0.workers }).enumerated() {
-      let options = queueOptions(configuration.firstQueue + UInt16(shard), policy)
-      let answer = worker.mailbox.ask { [stream] state -> BridgeError? in
-        // Read again: a change between the worker's making and its place on the board missed it.
-        state.out.contexts.registeredNotifies = stream.registeredNotifies
-        state.out.contexts.isWatched = stream.hasSubscribers
-        do throws(BridgeError) {
-          try state.adopt(policy, options)
-          return nil
-        } catch {
-          return error
-        }
-      }
-      guard let answer else { throw .stuck(queue: options.number) }
-      if let answer { throw answer }
-    }
-  }
-
-  /// Goes back to the policy in force; a worker that is stuck does so before anything else.
-  private func readopt(_ policy: CompiledPolicy) {
-    for (shard, worker) in board.withLock({ $0.workers }).enumerated() {
-      let options = queueOptions(configuration.firstQueue + UInt16(shard), policy)
-      worker.mailbox.post { try? $0.adopt(policy, options, mayRefuse: false) }
-    }
-  }
-
-  private func queueOptions(_ number: UInt16, _ policy: CompiledPolicy) -> QueueOptions {
+  func queueOptions(_ number: UInt16, _ policy: CompiledPolicy) -> QueueOptions {
     let mayAskConntrack = !board.withLock { $0.refusesConntrack }
     return QueueOptions(
       number: number, copyRange: configuration.copyRange ?? policy.neededBytes,

@@ -91,12 +91,4 @@ extension Bridge {
     result.queues[0].rulePackets = packets
     result.queues[0].failOpenPasses = result.failOpenPasses
   }
-
-  /// Keeps what the rules in force have counted, before they are replaced.
-  func noteRulePackets(_ firewall: Firewall) async throws(RuleError) {
-    let packets = try await firewall.counters().values.joined().reduce(UInt64(0)) {
-      $0 &+ $1.packets
-    }
-    board.withLock { $0.earlierRulePackets &+= packets }
-  }
 }

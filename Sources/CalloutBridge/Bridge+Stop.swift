@@ -10,7 +10,7 @@ extension Bridge {
   /// Stops without losing a packet: empties the rules, drains the queues, decides what still
   /// waits, unbinds, and removes our chains once no queue of anybody's holds packets.
   public func stop() async -> ShutdownReport {
-    await changes.run {
+    await changes.run { [self] in
       let isRunning = board.withLock { board in
         let isRunning = board.phase == .running
         board.phase = .stopped

@@ -11,13 +11,21 @@ final class ChangeLine: Sendable {
 
   private let line = Mutex(Line())
 
-  /// Runs `change` when those before it have ended.
-  func run<Result, Failure: Error>(
-    _ change: () async throws(Failure) -> Result
-  ) async throws(Failure) -> Result {
+  /// Runs `change` when those before it have ended, to its end also in a task that is cancelled.
+  func run<Success: Sendable, Failure: Error>(
+    _ change: @escaping @Sendable () async throws(Failure) -> Success
+  ) async throws(Failure) -> Success {
     await enter()
     defer { leave() }
-    return try await change()
+    // A task of its own: cancellation would kill iptables half way and cut every wait short.
+    let task = Task { () async -> Result<Success, Failure> in
+      do throws(Failure) {
+        return .success(try await change())
+      } catch {
+        return .failure(error)
+      }
+    }
+    return try await task.value.get()
   }
 
   private func enter() async {

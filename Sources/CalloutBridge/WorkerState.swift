@@ -15,6 +15,8 @@ struct WorkerState: ~Copyable {
   var out: Classification
   var pended: PendedPackets
   var policy: CompiledPolicy
+  /// The policy that may come next.
+  var prepared: PreparedPolicy?
   var callouts: [Callout] = []
   /// The same callouts, for the packet path.
   var heldCallouts: [HeldObject<Callout>] = []

@@ -45,6 +45,15 @@ public struct QueueOptions: Sendable, Hashable {
     self.batchSize = max(batchSize, 1)
   }
 
+  /// Options that give what either asks for, as far as a bound queue can change.
+  public func union(_ other: QueueOptions) -> QueueOptions {
+    var both = self
+    both.copyRange = max(copyRange, other.copyRange)
+    both.includesConntrack = includesConntrack || other.includesConntrack
+    both.includesOwner = includesOwner || other.includesOwner
+    return both
+  }
+
   /// Room that the attributes around the payload can take, in bytes.
   var attributeRoom: Int { includesConntrack ? 896 : 384 }
   /// Bytes that one received message can take: an odd number of cache lines, so that slots of a

@@ -39,6 +39,30 @@ public struct QueueSocket: ~Copyable {
     return socket
   }
 
+  /// Whether this kernel can send conntrack values.
+  ///
+  /// It says so before it refuses a queue of that number to a socket that has not bound it.
+  public static func canSendConntrack(queue: UInt16) -> Bool {
+    var portID: UInt32 = 0
+    guard
+      let descriptor = try? OwnedDescriptor(
+        checking: unsafe cnf_open(&portID), operation: "open netlink socket")
+    else { return false }
+    let flag = UInt32(NFQA_CFG_F_CONNTRACK)
+    var request = cnf_configuration(
+      copy_range: 0, maximum_length: 0, flags: flag, flags_mask: flag)
+    var refusal: CInt = 0
+    // The first request may load a module, and is then to be repeated.
+    for sequence in 1...2 as ClosedRange<UInt32> {
+      guard unsafe cnf_configure(descriptor.number, queue, false, &request, sequence) == 0 else {
+        return false
+      }
+      refusal = cnf_take_refusal(descriptor.number, sequence)
+      if refusal != EAGAIN { break }
+    }
+    return refusal != EOPNOTSUPP && refusal != EAGAIN
+  }
+
   private init(options: QueueOptions, portID: UInt32, descriptor: consuming OwnedDescriptor) {
     self.options = options
     self.portID = portID
@@ -83,6 +107,7 @@ public struct QueueSocket: ~Copyable {
     guard status?.portID == portID, status?.copyRange == options.copyRange else {
       throw .notReconfigured(queue: options.number)
     }
+    self.options = options
   }
 
   /// Gives the queue back; the kernel drops what still waits in it.
@@ -133,7 +158,6 @@ public struct QueueSocket: ~Copyable {
       let refusal = cnf_take_refusal(descriptor.number, sequence)
       if refusal != 0 { throw Self.explain(refusal, options) }
     }
-    self.options = options
   }
 
   private static func explain(_ errno: CInt, _ options: QueueOptions) -> QueueError {

@@ -64,6 +64,39 @@ extension NetnsTests {
       }
     }
 
+    @Test func `A start that is refused leaves another bridge's rules in its table`() async throws {
+      try await withTopology { _ in
+        let first = makeBridge()
+        try await running(first, policy([.outboundTransportV4]) { _, out in out.permit() }) {
+          let second = makeBridge { $0.firstQueue = 32000 }
+          await #expect(throws: BridgeError.self) {
+            try await second.start(policy([.outboundTransportV4]) { _, _ in })
+          }
+          Sender(to: "10.9.1.2").send(count: 5)
+          try await expectSoon { try await first.statistics().queues[0].permitted == 5 }
+          #expect(try await first.statistics().isHealthy)
+        }
+      }
+    }
+
+    @Test func `A start whose IPv6 rules iptables refuses leaves nothing behind`() async throws {
+      try await withTopology { _ in
+        try Shell.run(
+          "nft 'add table ip6 mangle; add chain ip6 mangle CALLOUT-OUTPUT "
+            + "{ type filter hook output priority 5; }'")
+        let bridge = makeBridge { $0.rules = .managed(.iptables) }
+        let both = policy([.outboundTransportV4, .outboundTransportV6]) { _, out in out.permit() }
+        await #expect(throws: BridgeError.self) { try await bridge.start(both) }
+        let left = try Shell.run("iptables-save -t mangle")
+        #expect(!left.contains("CALLOUT"))
+        try Shell.run("nft delete table ip6 mangle")
+        try await running(bridge, both) {
+          let isHealthy = try await bridge.statistics().isHealthy
+          #expect(isHealthy)
+        }
+      }
+    }
+
     @Test func `A mark mask that a rule uses: the error names the rule`() async throws {
       try await withTopology { _ in
         try Shell.run(

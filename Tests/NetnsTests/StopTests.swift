@@ -161,7 +161,10 @@ extension NetnsTests {
 
     @Test func `apply: a worker that is stuck keeps all at the policy in force`() async throws {
       try await withTopology { _ in
-        let bridge = makeBridge { $0.queueCount = 2 }
+        let bridge = makeBridge {
+          $0.queueCount = 2
+          $0.patience = .milliseconds(200)
+        }
         let gate = Shared(true)
         let isStuck = Shared(false)
         let seen = Shared<[UInt16: Int]>([:])
