@@ -47,13 +47,13 @@ public struct BridgeConfiguration: Sendable, Hashable {
   public var maximumLength: UInt32 = 8192
   /// What happens to packets that nobody decides.
   public var failurePolicy = FailurePolicy.permit
-  /// How long a pended packet may wait.
+  /// How long a pended packet may wait, an hour at most.
   public var pendDeadline = Duration.seconds(5)
   /// Who installs the rules.
   public var rules = RuleChoice.managed(nil)
   /// The name of our own table.
   public var ruleTable = "callout"
-  /// A context whose packet was let go and not met again for so long is lost.
+  /// A context whose packet was let go and not met again for so long, an hour at most, is lost.
   public var sweepAfter = Duration.seconds(2)
   /// The most handles of one queue.
   public var maximumHandles = 1 << 20

@@ -231,7 +231,7 @@ extension ContextTable {
   ) {
     guard let slot = slot(handle) else { return }
     if exits {
-      emitForAll(.exitNetIO, slot, .exact, layer: layer)
+      emitForAll(.exitNetIO, slot, certainty, layer: layer)
     }
     entries[slot].waiting &-= entries[slot].waiting > 0 ? 1 : 0
     if !entries[slot].hasBearers { return end(slot, reason, certainty, layer: layer) }
@@ -254,7 +254,7 @@ extension ContextTable {
   /// True if more may be due.
   @discardableResult
   public mutating func sweep(limit: Int = 1024) -> Bool {
-    let patience = UInt32(truncatingIfNeeded: options.sweepAfter / 1_000_000)
+    let patience = UInt32(clamping: options.sweepAfter / 1_000_000)
     for _ in 0..<limit {
       guard let first = watched.first, milliseconds &- first.milliseconds >= patience else {
         return false

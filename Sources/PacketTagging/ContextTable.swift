@@ -37,7 +37,8 @@ public struct ContextTable: ~Copyable {
       self.shard = shard
       self.shards = max(1, shards)
       self.maximumHandles = maximumHandles
-      self.sweepAfter = sweepAfter
+      // An hour at most: the rings keep milliseconds in 32 bits.
+      self.sweepAfter = min(sweepAfter, 3_600_000_000_000)
       self.rest = rest
       self.maximumHops = maximumHops
     }
@@ -88,7 +89,7 @@ public struct ContextTable: ~Copyable {
     localBits = max(0, (options.field?.handleBits ?? 0) - shardBits)
     // Local number 0 is never used, so that handle 0 means none in every shard.
     let numbers = (1 << localBits) - 1
-    capacity = options.field == nil ? 0 : min(numbers, options.maximumHandles)
+    capacity = options.field == nil ? 0 : min(numbers, max(0, options.maximumHandles))
     base = UInt32(options.shard) << UInt32(localBits)
     entries = FixedArray(capacity: capacity + 1)
     entries.append(ContextEntry())

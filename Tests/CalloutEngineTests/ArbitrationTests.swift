@@ -81,6 +81,12 @@ import Testing
     #expect(try outcome(answers) == expected)
   }
 
+  @Test func `the longest deadline is an hour, however long the policy's is`() throws {
+    let bench = Bench(pendDeadline: .max)
+    try bench.adopt([filter(.calloutTerminating("late"))], [("late", { _, out in out.pend() })])
+    #expect(try bench.decide().text == "pend(deadline: 3600001000000)")
+  }
+
   @Test func `every sublayer is asked, so inspection sees what was blocked`() throws {
     var seen: [Bool] = []
     try bench.adopt(

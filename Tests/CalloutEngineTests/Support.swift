@@ -122,12 +122,12 @@ final class Bench {
   var policy: CompiledPolicy?
   var callouts: [Callout] = []
 
-  init() {
+  init(pendDeadline: UInt64 = 5_000) {
     var table = ContextTable(
       ContextTable.Options(field: MarkField(mask: 0xffff00)), issuer: issuer, events: ring)
     table.isWatched = true
     table.now = 1_000_000
-    out = Classification(contexts: table, desk: desk, pendDeadline: 5_000)
+    out = Classification(contexts: table, desk: desk, pendDeadline: pendDeadline)
   }
 
   func tag() -> ContextTag { issuer.makeTag() ?? ContextTag(rawValue: 0) }

@@ -152,6 +152,19 @@ import Testing
     #expect(rig.get(tag, waiting) == 2)
   }
 
+  @Test func `a longer patience than the clock's milliseconds can count is an hour`() {
+    for patience in [4_294_968_000_000_000, .max] as [UInt64] {
+      let rig = Rig(sweepAfter: patience)
+      rig.letGo(rig.tagged([(1, rig.tag())]), from: .prerouting)
+      rig.advance(3_599_999)
+      #expect(rig.table.sweep() == false)
+      #expect(rig.counters.live == 1)
+      rig.advance(2)
+      rig.table.sweep()
+      #expect(rig.counters.live == 0)
+    }
+  }
+
   @Test func `a packet met again in time is not swept`() {
     let tag = rig.tag()
     var packet = rig.tagged([(1, tag)])

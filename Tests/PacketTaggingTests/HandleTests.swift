@@ -18,6 +18,11 @@ import Testing
     #expect(rig.events().isEmpty)
   }
 
+  @Test func `a negative number of handles is none`() {
+    let rig = Rig(handles: -5)
+    #expect(rig.put(1, rig.tag(), rig.packet()) != nil)
+  }
+
   @Test func `an ended handle rests before it is used again, oldest first`() {
     let rig = Rig(mask: 0xff)
     let tag = rig.tag()

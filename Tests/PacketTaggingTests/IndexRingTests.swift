@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct IndexRingTests {
   /// The ring against an array, through many widenings, wraps and moments of emptiness.
-  @Test(arguments: [1, 2, 4095, 4096, 4097, 20_000])
+  @Test(arguments: [1, 2, 3, 7, 4095, 4096, 4097, 9000, 20_000])
   func keepsOrderHoweverItGrows(capacity: Int) {
     var ring = IndexRing(capacity: capacity)
     var model: [UInt32] = []

@@ -44,7 +44,7 @@ public struct Classification: ~Copyable {
   ) {
     self.contexts = contexts
     self.desk = desk
-    defaultDeadline = pendDeadline
+    defaultDeadline = min(pendDeadline, Self.nanoseconds(.seconds(3600)))
   }
 
   /// Lets the packet go on; a filter of a lower sublayer may still block it.
