@@ -131,6 +131,8 @@ let package = Package(
       name: "NetnsTests", dependencies: ["CalloutBridge", "CalloutTestSupport", "FirewallRules"],
       swiftSettings: testSettings),
     .testTarget(
+      name: "CalloutBridgeTests", dependencies: ["CalloutBridge"], swiftSettings: testSettings),
+    .testTarget(
       name: "BuiltInCalloutTests",
       dependencies: ["CalloutEngine", "Kernel", "PacketTagging", "PacketViews"],
       swiftSettings: testSettings),

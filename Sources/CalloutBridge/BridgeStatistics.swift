@@ -95,6 +95,8 @@ public struct QueueStatistics: Sendable {
   public var waiting: UInt32 = 0
   /// Of these, pended ones.
   public var pendedNow = 0
+  /// Of these, packets of which some are gone with a device that was down for a moment.
+  public var suspects = 0
   /// Dropped because the queue was full.
   public var queueDropped: UInt32 = 0
   /// Dropped because the socket was full.

@@ -29,6 +29,8 @@ struct PendedPackets: ~Copyable {
   /// A binary heap of (deadline, slot, ticket); entries of decided packets fall out when they rise.
   private var heap: [(deadline: UInt64, ticket: UInt64)] = []
   private(set) var count = 0
+  /// Counts the packets that came and went.
+  private(set) var changes: UInt64 = 0
   private let capacity: Int
   private var uses: UInt64 = 0
 
@@ -53,6 +55,7 @@ struct PendedPackets: ~Copyable {
     slots[slot] = entry
     slots[slot].ticket = ticket
     count += 1
+    changes &+= 1
     push(entry.deadline, ticket)
     return ticket
   }
@@ -77,6 +80,7 @@ struct PendedPackets: ~Copyable {
     slots[slot] = PendedEntry()
     free.append(slot)
     count -= 1
+    changes &+= 1
     return entry
   }
 

@@ -38,6 +38,7 @@ extension WorkerState {
     result.verdictErrors = counters.verdictErrors
     result.refusals = counters.refusals
     result.pendedNow = pended.count
+    result.suspects = suspectCount
     result.receiveBufferBytes = socket.receiveBufferBytes
     result.tagging = out.contexts.counters
     if let status = QueueStatus.all().first(where: { $0.number == socket.options.number }) {

@@ -82,9 +82,10 @@ extension WorkerState {
   ) {
     let unsettled = UnsettledPacket(
       entry.packet.id, verdicts: socket.verdicts, failure: failureVerdict)
-    let departing = Departing(
+    var departing = Departing(
       packet: entry.packet, mark: entry.mark, hook: entry.hook, isIPv6: entry.isIPv6,
       towardsLoopback: entry.leavesByLoopback)
+    if flushes.mayHaveTaken(entry.packet.id) { departing.certainty = .inferred }
     out.rewritten.restore(entry.payload)
     switch decision {
     case .permit:
@@ -97,37 +98,5 @@ extension WorkerState {
       fail(unsettled, departing, reason)
     }
     out.rewritten.reset()
-  }
-
-  /// Ends the contexts of pended packets that the kernel has taken away and told nobody: all of
-  /// them when somebody unhooks a base chain, those of one device when it goes down.
-  ///
-  /// Call it when the socket is empty: then the kernel's count is that of the pended packets. Where
-  /// it cannot be told which ones are missing, their deadline ends them.
-  mutating func checkForFlush() {
-    guard pended.count > 0,
-      let status = QueueStatus.all().first(where: { $0.number == socket.options.number }),
-      status.portID == socket.portID, Int(status.waiting) < pended.count
-    else { return }
-    if status.waiting == 0 { return forget(pended.tickets) }
-    // A packet that came meanwhile is not among the pended.
-    guard status.lastID == lastID else { return }
-    let missing = pended.count - Int(status.waiting)
-    let stranded = pended.tickets.filter { isStranded(pended.entry($0)) }
-    if stranded.count == missing { forget(stranded) }
-  }
-
-  private func isStranded(_ entry: PendedEntry?) -> Bool {
-    guard let devices = entry?.devices else { return false }
-    return devices.indices.contains { devices[$0] != 0 && !NetworkDevice.isUp(devices[$0]) }
-  }
-
-  private mutating func forget(_ tickets: [UInt64]) {
-    for ticket in tickets {
-      guard let entry = pended.remove(ticket) else { continue }
-      counters.flushed &+= 1
-      out.contexts.finish(
-        entry.packet.handle, .queueFlushed, .inferred, layer: entry.packet.layer)
-    }
   }
 }

@@ -26,6 +26,8 @@ struct Departing {
   var hook: Hook
   var isIPv6: Bool
   var towardsLoopback: Bool
+  /// Whether the kernel surely still has it.
+  var certainty = Certainty.exact
 }
 
 extension WorkerState {
@@ -76,7 +78,8 @@ extension WorkerState {
     let ours = departing.isIPv6 ? hooks.ipv6 : hooks.ipv4
     if handle != 0 {
       if departure.followers.intersection(ours).isEmpty {
-        out.contexts.finish(handle, .released, layer: departing.packet.layer, exits: true)
+        out.contexts.finish(
+          handle, .released, departing.certainty, layer: departing.packet.layer, exits: true)
         handle = 0
       } else {
         if out.rewritten.length > 0 { noteRewrittenFlow(handle) }
@@ -89,7 +92,8 @@ extension WorkerState {
   mutating func drop(
     _ unsettled: consuming UnsettledPacket, _ departing: Departing, _ reason: RemovalReason
   ) {
-    out.contexts.finish(departing.packet.handle, reason, layer: departing.packet.layer)
+    out.contexts.finish(
+      departing.packet.handle, reason, departing.certainty, layer: departing.packet.layer)
     unsettled.settle(.drop, mergeable: pended.count == 0)
   }
 

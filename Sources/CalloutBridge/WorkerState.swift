@@ -14,6 +14,7 @@ struct WorkerState: ~Copyable {
   var socket: QueueSocket
   var out: Classification
   var pended: PendedPackets
+  var flushes = FlushWatch()
   var policy: CompiledPolicy
   /// The policy that may come next.
   var prepared: PreparedPolicy?

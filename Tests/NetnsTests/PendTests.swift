@@ -86,6 +86,44 @@ extension NetnsTests {
       }
     }
 
+    @Test func `A device that bounces: what it took is not told as surely released`() async throws {
+      try await withTopology(peers: 2) { _ in
+        let held = HeldPackets()
+        let log = EventLog()
+        let bridge = makeBridge { $0.pendDeadline = .seconds(60) }
+        let tag = bridge.makeTag(named: "t")
+        let notify = bridge.registerNotify("log") { log.note($0) }
+        try await running(
+          bridge,
+          policy([.outboundTransportV4], tags: [tag], pended: { held.keep($0) }) { packet, out in
+            try? out.associate(packet.sequence, with: tag, notify: notify)
+            out.pend()
+          }
+        ) {
+          let receiver = Receiver(in: "p1")
+          Sender(to: "10.9.1.2").send(count: 2)
+          Sender(to: "10.9.2.2").send(count: 3, first: 100)
+          try await expectSoon { held.count == 5 }
+          try Shell.run("ip link set a2 down; ip link set a2 up")
+          try await expectSoon { try await bridge.statistics().queues[0].waiting == 2 }
+          try await expectSoon { try await bridge.statistics().queues[0].suspects == 5 }
+          held.permitAll()
+          try await expectSoon { log.reasons().count == 5 }
+          #expect(log.all.allSatisfy { $0.certainty == .inferred })
+          let queue = try await bridge.statistics().queues[0]
+          #expect(queue.flushed == 3 && queue.suspects == 0)
+          try await expectSoon { receiver.count == 2 }
+          try await expectAccounting(bridge)
+          // What comes after is in no doubt.
+          Sender(to: "10.9.1.2").send(7)
+          try await expectSoon { held.count == 1 }
+          held.permitAll()
+          try await expectSoon { log.reasons().count == 6 }
+          #expect(log.all.filter { $0.context == 7 }.allSatisfy { $0.certainty == .exact })
+        }
+      }
+    }
+
     @Test func `A final block of a lower sublayer voids the ticket`() async throws {
       try await withTopology { _ in
         let held = HeldPackets()
