@@ -41,7 +41,7 @@ public struct BridgeConfiguration: Sendable, Hashable {
   public var firstQueue: UInt16 = 31000
   /// How many queues, each with a thread of its own.
   public var queueCount: UInt16 = 1
-  /// Bytes of each packet that are copied; nil: what callouts and filters need.
+  /// Bytes of each packet that are copied, 0 for all; nil: what callouts and filters need.
   public var copyRange: UInt32?
   /// Packets that may wait in one queue.
   public var maximumLength: UInt32 = 8192

@@ -9,7 +9,7 @@ public struct QueueOptions: Sendable, Hashable {
 
   /// The queue's number.
   public var number: UInt16
-  /// Bytes of each packet that are copied to user space, at most `wholePacket`.
+  /// Bytes of each packet that are copied to user space, 1 to `wholePacket`.
   public var copyRange: UInt32
   /// Packets that may wait before the kernel drops or, with `failOpen`, passes.
   ///
@@ -37,7 +37,8 @@ public struct QueueOptions: Sendable, Hashable {
     batchSize: Int = 384
   ) {
     self.number = number
-    self.copyRange = min(copyRange, Self.wholePacket)
+    // The kernel takes 0 for the whole packet.
+    self.copyRange = copyRange == 0 ? Self.wholePacket : min(copyRange, Self.wholePacket)
     self.maximumLength = max(maximumLength, 1)
     self.failOpen = failOpen
     self.includesConntrack = includesConntrack

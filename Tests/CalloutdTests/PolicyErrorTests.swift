@@ -41,6 +41,11 @@ struct WrongPolicy: Sendable, CustomTestStringConvertible {
       name: "a negative number", text: "queues: { count: -1 }\n",
       errors: ["1:18: error: found \"-1\", expected a number from 1 to 1024"]),
     WrongPolicy(
+      name: "a copy range that cuts headers", text: "queues: { copy-range: 0 }\n",
+      errors: [
+        "1:23: error: found \"0\", expected auto or a number of bytes from 128 to 65531"
+      ]),
+    WrongPolicy(
       name: "no value", text: "queues:\n  first:\n  count: 1\n",
       errors: ["2:9: error: found nothing, expected a queue number from 0 to 65535"]),
     WrongPolicy(

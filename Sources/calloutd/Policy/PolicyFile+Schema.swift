@@ -51,7 +51,7 @@ extension PolicyFile {
         "how many queues, each with a thread"),
       SchemaKey(
         "copy-range",
-        SchemaValue<UInt32>.number(0...65531, of: "a number of bytes").optional.or("auto", nil),
+        SchemaValue<UInt32>.number(128...65531, of: "a number of bytes").optional.or("auto", nil),
         into: \.configuration.copyRange, default: "auto",
         "bytes copied of each packet; auto: what callouts need"),
       SchemaKey(
