@@ -17,7 +17,6 @@ extension WorkerState {
     let (policy, callouts) = (policy, heldCallouts)
     var indication = Indication()
     for index in 0..<count {
-      if received.isTruncated(index) { counters.malformedMessages &+= 1 }
       let datagram = received.datagram(index)
       var (offset, start) = (0, 0)
       while let kind = QueueMessage.next(in: datagram, at: &offset, into: &indication) {
@@ -45,6 +44,8 @@ extension WorkerState {
   private mutating func noteMalformed(_ packetID: UInt32?) {
     counters.malformedMessages &+= 1
     guard let packetID else { return }
+    noteID(packetID)
+    counters.packets &+= 1
     settleFailing(UnsettledPacket(packetID, verdicts: socket.verdicts, failure: failureVerdict))
   }
 

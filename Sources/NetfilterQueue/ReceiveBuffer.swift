@@ -44,13 +44,7 @@ public struct ReceiveBuffer: ~Copyable {
     return count
   }
 
-  /// Whether the datagram was longer than its slot, and so is incomplete.
-  public func isTruncated(_ index: Int) -> Bool {
-    precondition(index >= 0 && index < count)
-    return unsafe headers[index].header.msg_flags & CInt(MSG_TRUNC) != 0
-  }
-
-  /// One received datagram, valid until the next `fill`.
+  /// One received datagram, cut to its slot, valid until the next `fill`.
   @_lifetime(borrow self)
   public func datagram(_ index: Int) -> RawSpan {
     precondition(index >= 0 && index < count)

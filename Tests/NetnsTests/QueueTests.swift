@@ -5,6 +5,7 @@ import CalloutEngine
 import CalloutTestSupport
 import Foundation
 import PacketTagging
+import PacketViews
 import Testing
 
 extension NetnsTests {
@@ -124,6 +125,92 @@ extension NetnsTests {
           try await expectSoon {
             try receiver.count + topology.drops(peer: 1, port: 7) == passed
           }
+        }
+      }
+    }
+
+    @Test func `A verdict that cannot be sent: its packet waits, and no other goes for it`()
+      async throws
+    {
+      try await withTopology { _ in
+        let gate = Gate()
+        let bridge = makeBridge()
+        try await running(
+          bridge,
+          policy([.outboundTransportV4], needs: .wholePacket) { packet, out in
+            if packet.sequence == 0 { gate.pass() }
+            if packet.sequence == 1 {
+              try? out.rewrite(packet) { edit throws(RewriteError) in
+                try edit.setDestinationPort(8)
+              }
+            }
+            out.permit()
+          }
+        ) {
+          defer { gate.open() }
+          let receiver = Receiver(in: "p1")
+          let sender = Sender(to: "10.9.1.2", hasRoom: true)
+          sender.send(0)
+          try await expectSoon { gate.arrivals == 1 }
+          sender.send(1, size: 20_000)
+          sender.send(count: 3, first: 2)
+          QueueSockets.shrinkSendBuffers()
+          gate.open()
+          try await expectSoon { receiver.count == 4 }
+          #expect(receiver.contents.sequences == [0, 2, 3, 4])
+          let queue = try await bridge.statistics().queues[0]
+          #expect(queue.verdictsUnsent == 1 && queue.waiting == 1 && queue.rewritten == 1)
+          try await expectAccounting(bridge)
+          sender.send(count: 3, first: 5)
+          try await expectSoon { receiver.count == 7 }
+          try await expectAccounting(bridge)
+        }
+      }
+    }
+
+    @Test(arguments: FailurePolicy.allCases)
+    func `Messages that are cut short get the failure policy, and are counted once`(
+      _ failure: FailurePolicy
+    ) async throws {
+      try await withTopology { _ in
+        let bridge = makeBridge {
+          $0.copyRange = 128
+          $0.failurePolicy = failure
+        }
+        try await running(bridge, policy([.outboundTransportV4]) { _, out in out.permit() }) {
+          let receiver = Receiver(in: "p1")
+          QueueSockets.copyWholePackets(of: 31000)
+          let sender = Sender(to: "10.9.1.2")
+          sender.send(count: 3, size: 1400)
+          sender.send(count: 2, first: 3)
+          try await expectSoon {
+            try await bridge.statistics().queues[0].permitted == 2
+          }
+          let queue = try await bridge.statistics().queues[0]
+          #expect(queue.malformedMessages == 3 && queue.failurePolicyApplied == 3)
+          #expect(queue.idGaps == 0 && queue.verdicts == 5)
+          try await expectAccounting(bridge)
+          let arrivals = failure == .permit ? 5 : 2
+          try await expectSoon { receiver.count == arrivals }
+        }
+      }
+    }
+
+    @Test func `A copy range of 0 is the whole packet, also through changes`() async throws {
+      try await withTopology { _ in
+        let bridge = makeBridge { $0.copyRange = 0 }
+        func make(readingOwner: Bool) -> FilterPolicy {
+          var result = policy([.outboundTransportV4], revision: "\(readingOwner)") { _, out in
+            out.permit()
+          }
+          result.callouts[0].readsSocketOwner = readingOwner
+          return result
+        }
+        try await running(bridge, make(readingOwner: false)) {
+          try await bridge.apply(make(readingOwner: true))
+          Sender(to: "10.9.1.2").send(count: 3, size: 1400)
+          try await expectSoon { try await bridge.statistics().queues[0].permitted == 3 }
+          #expect(try await bridge.statistics().queues[0].malformedMessages == 0)
         }
       }
     }
