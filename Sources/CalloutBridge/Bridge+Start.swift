@@ -103,8 +103,8 @@ extension Bridge {
       try await firewall.checkUnused(besides: rules.queues)
       for hazard in try await QueueScan.hazards(for: rules, backend: firewall.backend)
       where !hazard.hasPrefix("queue ") { warn(hazard) }
-      // Until here they are not ours to take down, should the start fail.
       try await firewall.apply(rules)
+      // Not before: what a start that fails finds there is not its own to take down.
       board.withLock { $0.firewall = firewall }
     } catch {
       throw .rules(error)
