@@ -32,12 +32,21 @@ public enum Capability: UInt64, Sendable, CaseIterable {
   case netAdmin = 12
   /// CAP_NET_RAW: raw sockets for injection.
   case netRaw = 13
+  /// CAP_SYSLOG: the addresses of the kernel's functions.
+  case syslog = 34
+  /// CAP_PERFMON: programs at the kernel's tracepoints.
+  case perfmon = 38
+  /// CAP_BPF: programs inside the kernel.
+  case bpf = 39
 
   /// The name that `capabilities(7)` uses.
   public var name: String {
     switch self {
     case .netAdmin: "CAP_NET_ADMIN"
     case .netRaw: "CAP_NET_RAW"
+    case .syslog: "CAP_SYSLOG"
+    case .perfmon: "CAP_PERFMON"
+    case .bpf: "CAP_BPF"
     }
   }
 

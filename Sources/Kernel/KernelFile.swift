@@ -10,20 +10,29 @@ public enum KernelFile {
 
   /// The text of a file; nil if there is none of that name.
   public static func text(_ path: String) throws(SystemError) -> String? {
-    let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    if number < 0, errno == ENOENT || errno == ESRCH { return nil }
-    let descriptor = try OwnedDescriptor(checking: number, operation: "open \(path)")
     var content: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: 16384)
-    while content.count < limit {
+    let isThere = try chunks(of: path) { chunk in
+      content += chunk
+      return content.count < limit
+    }
+    return isThere ? String(decoding: content, as: UTF8.self) : nil
+  }
+
+  /// Gives each piece of a file to `body` until that returns false; false if there is no such file.
+  static func chunks(
+    of path: String, _ body: (ArraySlice<UInt8>) -> Bool
+  ) throws(SystemError) -> Bool {
+    let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    if number < 0, errno == ENOENT || errno == ESRCH { return false }
+    let descriptor = try OwnedDescriptor(checking: number, operation: "open \(path)")
+    var chunk = [UInt8](repeating: 0, count: 65536)
+    while true {
       let count = unsafe chunk.withUnsafeMutableBytes { buffer in
         retryingInterrupts { unsafe read(descriptor.number, buffer.baseAddress, buffer.count) }
       }
       guard count >= 0 else { throw .current("read \(path)") }
-      if count == 0 { break }
-      content += chunk.prefix(count)
+      if count == 0 || !body(chunk.prefix(count)) { return true }
     }
-    return String(decoding: content, as: UTF8.self)
   }
 
   /// Makes a directory that everybody may read, unless it is there.

@@ -18,6 +18,12 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     self.init(owning: number)
   }
 
+  /// Opens a directory.
+  public static func openDirectory(_ path: String) throws(SystemError) -> OwnedDescriptor {
+    try OwnedDescriptor(
+      checking: unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), operation: "open \(path)")
+  }
+
   /// Gives the descriptor up without closing it.
   public consuming func release() -> CInt {
     let number = number
