@@ -81,6 +81,28 @@ struct ContextEntry: BitwiseCopyable {
     set { flags = newValue ? flags | 4 : flags & ~4 }
   }
 
+  /// Let go on its way in.
+  var isInbound: Bool {
+    get { flags & 8 != 0 }
+    set { flags = newValue ? flags | 8 : flags & ~8 }
+  }
+  /// A fragment of a packet.
+  var isFragment: Bool {
+    get { flags & 16 != 0 }
+    set { flags = newValue ? flags | 16 : flags & ~16 }
+  }
+
+  /// A datagram, which its reader frees.
+  var isDatagram: Bool {
+    get { flags & 32 != 0 }
+    set { flags = newValue ? flags | 32 : flags & ~32 }
+  }
+  /// That its way through the stack is complete has been told.
+  var isComplete: Bool {
+    get { flags & 64 != 0 }
+    set { flags = newValue ? flags | 64 : flags & ~64 }
+  }
+
   func count(_ departure: Departure) -> UInt8 {
     UInt8(truncatingIfNeeded: roaming >> UInt64(departure.rawValue &* 8))
   }

@@ -14,6 +14,10 @@ public struct TaggedPacket: BitwiseCopyable, Sendable {
   public var digest: UInt16 = 0
   /// The layer at which it is classified.
   public var layer: UInt16 = 0
+  /// What the fragments of one packet have in common, 0 for a whole one.
+  public var fragmentKey: UInt32 = 0
+  /// A UDP datagram.
+  public var isDatagram = false
   /// A copy that a callout made and that waits in no queue.
   public var isClone = false
 
@@ -52,11 +56,26 @@ extension ContextTable {
       let slot = try allocate(
         fingerprint: packet.fingerprint, id: packet.id, isClone: packet.isClone)
       entries[slot].digest = packet.isClone ? 0 : packet.digest
+      if packet.fragmentKey != 0 {
+        entries[slot].isFragment = true
+        fragments.note(
+          FragmentRing.Element(
+            key: packet.fragmentKey, slot: UInt32(truncatingIfNeeded: slot), packetID: packet.id))
+      }
+      entries[slot].isDatagram = packet.isDatagram
       entries[slot].first = association
       entries[slot].associations = 1
       packet.handle = handle(slot)
     }
     countAssociation(tag)
+    noteEntry(association, packet)
+  }
+
+  /// Tells of the packet's way into the stack, if it was tagged at the first hook that it met.
+  private mutating func noteEntry(_ association: Association, _ packet: TaggedPacket) {
+    guard isObserved, !packet.isClone, let slot = slot(packet.handle), entries[slot].hops == 0
+    else { return }
+    emit(.enteredNetIO, association, slot, .exact, layer: packet.layer)
   }
 
   /// The context under `tag`; `removing` ends the association as removed by the caller.

@@ -18,6 +18,8 @@ public struct Arrival: BitwiseCopyable, Sendable {
   /// Tells it from other packets of its flow, so that a mark replayed onto one of them does not
   /// bring a wrong context; 0 if it cannot be told.
   public var digest: UInt16 = 0
+  /// Whether it is a fragment of a packet.
+  public var isFragment = false
   /// Whether it came by or leaves through a bridge port, where copies share their data.
   public var isBridged: Bool
 
@@ -66,6 +68,7 @@ extension ContextTable {
     entries[slot].time = now
     guard let departure = departure(slot, arrival.hook) else { return meetCopy(slot, arrival) }
     entries[slot].decrement(departure)
+    if entries[slot].isFragment, !arrival.isFragment { reassemble(slot, layer: arrival.layer) }
     return wait(slot, arrival)
   }
 
@@ -161,10 +164,13 @@ extension ContextTable {
   }
 
   /// Notes that a waiting bearer was let go to where another hook of ours can meet it.
-  package mutating func depart(_ handle: UInt32, _ departure: Departure) {
+  package mutating func depart(
+    _ handle: UInt32, _ departure: Departure, isInbound: Bool = false
+  ) {
     guard let slot = slot(handle) else { return }
     entries[slot].waiting &-= entries[slot].waiting > 0 ? 1 : 0
     entries[slot].increment(departure)
+    entries[slot].isInbound = isInbound
     entries[slot].time = now
     watch(slot)
   }
@@ -172,7 +178,11 @@ extension ContextTable {
   private mutating func watch(_ slot: Int) {
     guard !entries[slot].isWatched else { return }
     entries[slot].isWatched = true
-    watched.append(UInt32(truncatingIfNeeded: slot), at: milliseconds)
+    if isObserved {
+      leaving.append(UInt32(truncatingIfNeeded: slot), at: milliseconds)
+    } else {
+      watched.append(UInt32(truncatingIfNeeded: slot), at: milliseconds)
+    }
   }
 
   /// Counts one more round of a packet through `hook`; gives it a handle to count by if it has
@@ -217,6 +227,7 @@ extension ContextTable {
     guard let slot = slot(handle) else { return }
     entries[slot].isKept = false
     entries[slot].time = now
+    if isObserved { emitForAll(.enteredNetIO, slot, .exact, layer: entries[slot].first.layer) }
     watch(slot)
   }
 
@@ -254,7 +265,9 @@ extension ContextTable {
   /// True if more may be due.
   @discardableResult
   public mutating func sweep(limit: Int = 1024) -> Bool {
-    let patience = UInt32(clamping: options.sweepAfter / 1_000_000)
+    restIfIdle()
+    let patience =
+      isObserved ? Self.laterLook : UInt32(clamping: options.sweepAfter / 1_000_000)
     for _ in 0..<limit {
       guard let first = watched.first, milliseconds &- first.milliseconds >= patience else {
         return false
@@ -266,12 +279,15 @@ extension ContextTable {
         entries[slot].isWatched = false
         continue
       }
+      if let sightings, endIfSeen(slot, sightings) { continue }
       if entries[slot].waiting == 0, now &- entries[slot].time >= options.sweepAfter,
         entries[slot].count(.sharer) == 0, !entries[slot].isKept
       {
         entries[slot].isWatched = false
         entries[slot].roaming = 0
         end(slot, .lost, .inferred, layer: entries[slot].first.layer)
+      } else if isObserved {
+        watched.append(first.slot, at: milliseconds)
       } else {
         let again = max(entries[slot].time, now - min(now, options.sweepAfter / 2))
         watched.append(first.slot, at: UInt32(truncatingIfNeeded: again / 1_000_000))
@@ -282,7 +298,10 @@ extension ContextTable {
 
   /// Ends everything, at the engine's end.
   public mutating func endAll(_ reason: RemovalReason) {
+    if isWatchingKernel { source?.rest() }
+    isWatchingKernel = false
     for slot in 1..<max(1, entries.count) where entries[slot].isLive {
+      if let sightings, endIfSeen(slot, sightings, isLast: true) { continue }
       entries[slot].parent = 0
       end(slot, reason, .exact, layer: entries[slot].first.layer)
     }

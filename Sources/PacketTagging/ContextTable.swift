@@ -74,7 +74,20 @@ public struct ContextTable: ~Copyable {
   var extras: FixedArray<ExtraAssociation>
   var freeExtra: UInt32 = 0
   var resting: IndexRing
+  /// Handles whose packets were let go, to be looked at now and then.
   var watched: IndexRing
+  /// Those of them at which nobody has looked yet.
+  var leaving: IndexRing
+  var fragments = FragmentRing()
+  /// What the kernel saw, handle by handle; nil if it is not observed.
+  let sightings: SharedView<Sighting>?
+  let source: (any SightingSource)?
+  /// Whether the source has been asked to watch.
+  var isWatchingKernel = false
+  /// When there was a context last.
+  var lastBusy: UInt64 = 0
+  /// What the kernel said of the events that are being raised.
+  var detail: EventDetail?
   var outlet: EventOutlet
   /// Notify functions below this number exist.
   public var registeredNotifies: UInt32 = 0
@@ -82,11 +95,24 @@ public struct ContextTable: ~Copyable {
   public var queue: UInt16 = 0
 
   /// A table whose events go to `events`.
-  public init(_ options: Options, issuer: TagIssuer, events: EventRing<LifeEvent>) {
+  ///
+  /// `source` tells what the kernel does with packets that were let go; nil if nobody does.
+  public init(
+    _ options: Options, issuer: TagIssuer, events: EventRing<LifeEvent>,
+    source: (any SightingSource)? = nil
+  ) {
     self.options = options
     self.issuer = issuer
     let shardBits = Int.bitWidth - (options.shards - 1).leadingZeroBitCount
-    localBits = max(0, (options.field?.handleBits ?? 0) - shardBits)
+    self.source = source
+    let sightings = source?.sightings
+    self.sightings = sightings
+    var numberBits = options.field?.handleBits ?? 0
+    // No handle without a place for what the kernel sees of it.
+    if let sightings {
+      numberBits = min(numberBits, Int.bitWidth - 1 - sightings.count.leadingZeroBitCount)
+    }
+    localBits = max(0, numberBits - shardBits)
     // Local number 0 is never used, so that handle 0 means none in every shard.
     let numbers = (1 << localBits) - 1
     capacity = options.field == nil ? 0 : min(numbers, max(0, options.maximumHandles))
@@ -97,6 +123,7 @@ public struct ContextTable: ~Copyable {
     extras.append(ExtraAssociation())
     resting = IndexRing(capacity: capacity + 1)
     watched = IndexRing(capacity: capacity + 1)
+    leaving = IndexRing(capacity: sightings == nil ? 0 : capacity + 1)
     outlet = EventOutlet(ring: events, reserve: capacity + 1)
   }
 
@@ -154,6 +181,10 @@ public struct ContextTable: ~Copyable {
       throw .handlesExhausted
     }
     entries[slot].begin(fingerprint: fingerprint, id: id, isClone: isClone, now: now)
+    if let sightings {
+      sightings[Int(handle(slot))] = Sighting()
+      if !isWatchingKernel { watchKernel() }
+    }
     return slot
   }
 
@@ -196,7 +227,7 @@ public struct ContextTable: ~Copyable {
     counters.events[Int(kind.rawValue)] &+= 1
     guard outlet.isWatched || association.notify != .none else { return }
     var event = LifeEvent()
-    event.time = now
+    event.time = detail?.time ?? now
     event.tag = association.tag
     event.context = association.context
     event.handle = handle(slot)
@@ -210,6 +241,12 @@ public struct ContextTable: ~Copyable {
     event.kind = kind
     event.reason = reason
     event.certainty = certainty
+    if let detail {
+      event.device = detail.device
+      event.dropReason = detail.dropReason
+      event.place = detail.place
+      event.isRead = detail.isRead
+    }
     if !outlet.put(event, isTerminal: kind == .contextRemoved) { counters.eventsLost &+= 1 }
   }
 }

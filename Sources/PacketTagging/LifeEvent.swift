@@ -173,6 +173,14 @@ public struct LifeEvent: Sendable, BitwiseCopyable {
   public var reason = RemovalReason.none
   /// How it is known.
   public var certainty = Certainty.exact
+  /// A program read the packet from its socket, as far as was seen then.
+  public var isRead = false
+  /// The device that took the packet, 0 where there is none.
+  public var device: UInt32 = 0
+  /// Why the kernel dropped the packet: a value of `enum skb_drop_reason`, for `dropped`.
+  public var dropReason: UInt32 = 0
+  /// The low half of the address of the code that dropped it.
+  public var place: UInt32 = 0
 
   /// An event with nothing set.
   public init() {}

@@ -42,6 +42,19 @@ extension PacketLayout {
         | UInt32(truncatingIfNeeded: sourceHash >> 48))
   }
 
+  /// A hash of what the fragments of one packet have in common: addresses, protocol, identification.
+  ///
+  /// Never 0.
+  public var fragmentKey: UInt32 {
+    let source = FlowMixer.end(
+      network.sourceHigh, network.sourceLow, port: 0, protocolNumber: network.protocolNumber,
+      seed: FlowMixer.first)
+    let destination = FlowMixer.end(
+      network.destinationHigh, network.destinationLow, port: 0,
+      protocolNumber: network.protocolNumber, seed: UInt64(network.identification))
+    return UInt32(truncatingIfNeeded: FlowMixer.mix(source, destination) >> 32) | 1
+  }
+
   @inlinable
   var sourceHash: UInt64 {
     FlowMixer.end(

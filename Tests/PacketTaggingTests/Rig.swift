@@ -21,14 +21,14 @@ final class Rig {
   init(
     mask: UInt32? = 0x00ff_ff00, ring: Int = 4096, epoch: Bool = false, shard: Int = 0,
     shards: Int = 1, handles: Int = 1 << 20, hops: UInt8 = 64,
-    sweepAfter: UInt64 = 2_000_000_000
+    sweepAfter: UInt64 = 2_000_000_000, source: (any SightingSource)? = nil
   ) {
     self.ring = EventRing(capacity: ring)
     table = ContextTable(
       ContextTable.Options(
         field: mask.flatMap { MarkField(mask: $0) }, epoch: epoch, shard: shard, shards: shards,
         maximumHandles: handles, sweepAfter: sweepAfter, rest: 50_000_000, maximumHops: hops),
-      issuer: issuer, events: self.ring)
+      issuer: issuer, events: self.ring, source: source)
     table.isWatched = true
     table.now = 10_000_000_000
   }

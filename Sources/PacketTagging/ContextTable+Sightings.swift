@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Kernel
+
+/// What the kernel said of an event, for the event that is raised.
+struct EventDetail {
+  var time: UInt64
+  var device: UInt32 = 0
+  var dropReason: UInt32 = 0
+  var place: UInt32 = 0
+  var isRead = false
+}
+
+// Packets that were let go, followed by what the kernel noted under their handles.
+extension ContextTable {
+  /// How long after a packet was let go the kernel's notes are read first, in milliseconds: by then
+  /// nearly all packets have come to their end.
+  static var firstLook: UInt32 { 4 }
+  /// How long they are looked at again, in milliseconds.
+  static var laterLook: UInt32 { 50 }
+
+  /// How long the kernel is observed after the last context has ended, in nanoseconds.
+  static var idleTime: UInt64 { 1_000_000_000 }
+  /// How late an event that the kernel brought about is told, in nanoseconds.
+  package static var longestDelay: UInt64 { 80_000_000 }
+
+  /// Whether the kernel tells what becomes of packets that were let go.
+  public var isObserved: Bool { sightings != nil }
+
+  /// Notes that a waiting bearer was let go where no hook of ours can meet it again.
+  ///
+  /// Its contexts live on until the kernel has told of its end.
+  package mutating func leave(
+    _ handle: UInt32, _ departure: Departure, isInbound: Bool, _ certainty: Certainty,
+    layer: UInt16
+  ) {
+    guard let slot = slot(handle) else { return }
+    emitForAll(.exitNetIO, slot, certainty, layer: layer)
+    depart(handle, departure, isInbound: isInbound)
+  }
+
+  /// Ends the contexts of which the kernel has told the end; looks at `limit` handles at most.
+  ///
+  /// True if more may be due.
+  public mutating func followDepartures(limit: Int = 1024) -> Bool {
+    guard let sightings else { return false }
+    for _ in 0..<limit {
+      guard let first = leaving.first, milliseconds &- first.milliseconds >= Self.firstLook else {
+        return false
+      }
+      leaving.removeFirst()
+      if let ahead = leaving.peek(8) { entries.prefetch(Int(ahead.slot)) }
+      let slot = Int(first.slot)
+      guard entries[slot].isLive else {
+        entries[slot].isWatched = false
+        continue
+      }
+      if !endIfSeen(slot, sightings) { watched.append(first.slot, at: milliseconds) }
+    }
+    return true
+  }
+
+  /// When the next look is due, in nanoseconds of CLOCK_MONOTONIC; nil if nothing is under way.
+  public var nextLook: UInt64? {
+    guard isObserved else { return nil }
+    var due: UInt64?
+    if let first = leaving.first { due = time(of: first, after: Self.firstLook) }
+    if let first = watched.first {
+      due = min(due ?? .max, time(of: first, after: Self.laterLook))
+    }
+    return due
+  }
+
+  private func time(of element: IndexRing.Element, after delay: UInt32) -> UInt64 {
+    let wait = Int32(bitPattern: element.milliseconds &+ delay &- milliseconds)
+    return now &+ UInt64(max(wait, 0)) * 1_000_000
+  }
+
+  mutating func watchKernel() {
+    isWatchingKernel = true
+    source?.watch()
+  }
+
+  /// Lets the kernel be, some time after the last context has ended.
+  mutating func restIfIdle() {
+    guard isWatchingKernel else { return }
+    if live > 0 || leaving.first != nil || watched.first != nil { lastBusy = now }
+    guard now &- lastBusy >= Self.idleTime else { return }
+    isWatchingKernel = false
+    source?.rest()
+  }
+
+  /// Tells what the kernel was seen to do with the bearers of a handle; true if that is their end.
+  @discardableResult
+  mutating func endIfSeen(
+    _ slot: Int, _ sightings: SharedView<Sighting>, isLast: Bool = false
+  ) -> Bool {
+    guard entries[slot].waiting == 0, !entries[slot].isKept, entries[slot].count(.sharer) == 0
+    else { return false }
+    let sighting = sightings[Int(handle(slot))]
+    guard
+      let fate = Fate(
+        sighting, entries[slot], now, patience: options.sweepAfter, isLast: isLast)
+    else { return false }
+    let layer = entries[slot].first.layer
+    detail = EventDetail(time: max(fate.completion, entries[slot].time), device: sighting.device)
+    if entries[slot].isFragment, fate.reason == .delivered { reassemble(slot, layer: layer) }
+    if let completed = fate.completed, !entries[slot].isComplete {
+      if sighting.seen.contains(.devices) {
+        emitForAll(.clonedByNetIO, slot, .inferred, layer: layer)
+      }
+      emitForAll(completed, slot, fate.certainty, layer: layer)
+      entries[slot].isComplete = true
+    }
+    guard fate.isFinal else {
+      detail = nil
+      return false
+    }
+    var ending = EventDetail(
+      time: max(fate.end, entries[slot].time), device: sighting.device, isRead: fate.isRead)
+    if sighting.seen.contains(.dropped), fate.tellsDrop {
+      ending.dropReason = sighting.dropReason
+      ending.place = sighting.place
+    }
+    detail = ending
+    entries[slot].isWatched = false
+    entries[slot].roaming = 0
+    end(slot, fate.reason, fate.certainty, layer: layer)
+    detail = nil
+    return true
+  }
+}
