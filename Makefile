@@ -15,6 +15,9 @@ RUN_PACKAGES := nftables iptables iproute2 iputils-ping socat curl iperf3 tcpdum
 BENCH_PACKAGES := python3-venv python3-dev
 
 RELEASE := .build/release
+# The compiler that comes with Swift also makes programs for the kernel.
+TOOLCHAIN = $(dir $(realpath $(shell command -v $(SWIFT))))
+LIFECYCLE := Sources/CalloutLifecycle
 IN_NAMESPACE := env -u CALLOUT_NETNS Tests/run-in-namespace.sh
 SHARE = $(DESTDIR)$(PREFIX)/share/callout
 POLICY = $(DESTDIR)$(SYSCONFDIR)/callout/policy.yaml
@@ -48,7 +51,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-build deps-bench build release test test-unit demo bench mutants lint \
-  format layers install uninstall clean
+  format layers bpf bpf-check install uninstall clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -97,6 +100,21 @@ format: ## puts the Swift sources into that format
 
 layers: ## who may import what, where pointers may be, how long files may be
 	@Tests/check-layers.sh
+
+# $(call compile-bpf,object); without the folder's name, so that it is the same wherever it is made
+define compile-bpf
+cd $(LIFECYCLE) && $(TOOLCHAIN)clang -target bpf -mcpu=v3 -O2 -g -Wall -Werror \
+  -fdebug-compilation-dir=. -c Programs/lifecycle.bpf.c -o $(1) \
+  && $(TOOLCHAIN)llvm-objcopy --strip-debug $(1)
+endef
+
+bpf: ## compiles the programs that observe the kernel; what comes out is kept in the repository
+	$(call compile-bpf,lifecycle.bpf.o)
+
+bpf-check: ## whether what is kept in the repository is what the sources make
+	@object=$$(mktemp); trap 'rm -f $$object' EXIT; \
+	  { $(call compile-bpf,$$object); } && cmp $$object lifecycle.bpf.o \
+	  && echo 'bpf: the object is that of its sources'
 
 install: release ## program, unit, policy and rules; DESTDIR= PREFIX=/usr/local
 	install -D --strip $(RELEASE)/calloutd $(DESTDIR)$(PREFIX)/sbin/calloutd

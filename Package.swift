@@ -48,6 +48,7 @@ let package = Package(
       name: "CNFTables",
       linkerSettings: [.linkedLibrary("nftnl"), .linkedLibrary("mnl")]),
     .target(name: "CLinux"),
+    .target(name: "CLibBPF", linkerSettings: [.linkedLibrary("bpf")]),
 
     // Tier 1.
     .target(name: "Kernel", dependencies: ["CLinux"], swiftSettings: settings),
@@ -72,12 +73,18 @@ let package = Package(
       name: "CalloutEngine", dependencies: ["Kernel", "PacketViews", "PacketTagging"],
       swiftSettings: settings),
 
+    // Tier 4.
+    .target(
+      name: "CalloutLifecycle", dependencies: ["CLibBPF", "Kernel", "PacketTagging"],
+      exclude: ["Programs"], resources: [.embedInCode("lifecycle.bpf.o")],
+      swiftSettings: settings),
+
     // Tier 5.
     .target(
       name: "CalloutBridge",
       dependencies: [
         "Kernel", "PacketViews", "NetfilterQueue", "PacketTagging", "FirewallRules",
-        "CalloutEngine",
+        "CalloutEngine", "CalloutLifecycle",
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fence to libbpf: programs are loaded one by one, and what stays of each is a descriptor.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// An array map that can be mapped into memory; its descriptor, or -1 with errno.
+int clb_make_array(const char *name, uint32_t value_size, uint32_t entries);
+
+struct clb_request {
+  const void *object;  ///< an ELF object
+  size_t object_size;
+  const char *program;  ///< the one program of it that is loaded
+  const char *map;      ///< the map that `map_descriptor` stands in for
+  int map_descriptor;
+  const void *settings;  ///< the initial contents of its .rodata
+  size_t settings_size;
+};
+
+/// Loads one program; its descriptor, or -1 with errno.
+int clb_load(const struct clb_request *request);
+
+/// Attaches a program to the tracepoint that it was loaded for, as long as the descriptor that it
+/// returns is open; -1 with errno.
+int clb_attach(int program);
+
+/// Attaches a program to what the sockets of a control group receive, in the same way.
+int clb_attach_to_cgroup(int program, int cgroup);
+
+/// Calls `body` with each value of an enum of the running kernel; -1 with errno if there is none.
+int clb_each_enumerator(const char *name, void *context,
+                        void (*body)(void *context, uint32_t value, const char *name));

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// Notes in one map, handle by handle, what the kernel does with the packets that bear our mark.
+// Nothing here changes a packet.
+#include "lifecycle.h"
+
+#define SECTION(name) __attribute__((section(name), used))
+#define RELOCATED __attribute__((preserve_access_index))
+
+struct ns_common {
+  u32 inum;
+} RELOCATED;
+
+struct net {
+  struct ns_common ns;
+} RELOCATED;
+
+typedef struct {
+  struct net *net;
+} RELOCATED possible_net_t;
+
+struct net_device {
+  int ifindex;
+  u32 flags;
+  possible_net_t nd_net;
+} RELOCATED;
+
+struct sock_common {
+  possible_net_t skc_net;
+} RELOCATED;
+
+struct sock {
+  struct sock_common __sk_common;
+} RELOCATED;
+
+struct sk_buff {
+  struct net_device *dev;
+  struct sock *sk;
+  u32 mark;
+} RELOCATED;
+
+/// The context of socket filters, which the verifier knows.
+struct __sk_buff {
+  u32 len;
+  u32 pkt_type;
+  u32 mark;
+};
+
+static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
+static u64 (*const ktime)(void) = (void *)5;
+static u64 (*const netns_cookie)(void *context) = (void *)122;
+
+struct {
+  int (*type)[2];  // BPF_MAP_TYPE_ARRAY
+  int (*map_flags)[1024];  // BPF_F_MMAPABLE
+  int (*max_entries)[1];  // set before it is loaded
+  u32 *key;
+  struct sighting *value;
+} sightings SECTION(".maps");
+
+/// Set before the programs are loaded.
+const volatile struct settings settings = {};
+
+static inline __attribute__((always_inline)) struct sighting *find(u32 mark) {
+  u32 number = mark >> settings.field_shift & settings.number_mask;
+  if (!number || number > settings.largest || (mark & settings.epoch_bit) != settings.epoch) return 0;
+  return map_lookup(&sightings, &number);
+}
+
+static inline __attribute__((always_inline)) u32 now(void) {
+  u32 time = ktime() >> 10;
+  return time ? time : 1;
+}
+
+enum place { OURS, FOREIGN, UNKNOWN };
+
+static inline __attribute__((always_inline)) enum place whose(
+    struct sk_buff *skb, struct net_device *device) {
+  // A datagram in a socket's queue keeps other data in place of the device, and a packet that is
+  // being sent has none before it is routed.
+  const u64 kernel = 0x8000000000000000ULL;
+  struct sock *socket = skb->sk;
+  struct net *net = 0;
+  if ((u64)device >= kernel) net = device->nd_net.net;
+  else if (socket) net = socket->__sk_common.skc_net.net;
+  if (!net) return UNKNOWN;
+  return net->ns.inum == settings.netns ? OURS : FOREIGN;
+}
+
+/// Two processors may note something of copies of one packet at once.
+static inline __attribute__((always_inline)) void note(struct sighting *sighting, u32 seen) {
+  __sync_fetch_and_or(&sighting->seen, seen);
+}
+
+/// Joins an skb to its handle: the first one seen in our namespace is the packet itself.
+static inline __attribute__((always_inline)) int join(
+    struct sighting *sighting, struct sk_buff *skb, struct net_device *device) {
+  u64 address = (u64)skb;
+  enum place place = whose(skb, device);
+  if (place == FOREIGN) {
+    if (sighting->skb != address) return 0;
+    sighting->ended = now();
+    note(sighting, SEEN_LEFT);
+    return 0;
+  }
+  if (sighting->skb == address) return 1;
+  // At a socket of ours the namespace has been told.
+  if (place == UNKNOWN && !(sighting->seen & SEEN_REACHED)) return 0;
+  if (sighting->skb) note(sighting, SEEN_SEVERAL);
+  else sighting->skb = address;
+  return 1;
+}
+
+SECTION("tp_btf/net_dev_start_xmit")
+int start_xmit(u64 *context) {
+  struct sk_buff *skb = (void *)context[0];
+  struct net_device *device = (void *)context[1];
+  u32 mark = skb->mark;
+  if (!(mark & settings.field_mask)) return 0;
+  struct sighting *sighting = find(mark);
+  if (!sighting || !join(sighting, skb, device)) return 0;
+  if (device->flags & 8) {  // IFF_LOOPBACK
+    note(sighting, SEEN_LOOPED);
+    return 0;
+  }
+  u32 index = device->ifindex;
+  if (!sighting->sent) {
+    sighting->sent = now();
+    sighting->device = index;
+  }
+  note(sighting, sighting->device == index ? SEEN_SENT : SEEN_SENT | SEEN_DEVICES);
+  return 0;
+}
+
+SECTION("tp_btf/kfree_skb")
+int kfree(u64 *context) {
+  struct sk_buff *skb = (void *)context[0];
+  u32 mark = skb->mark;
+  if (!(mark & settings.field_mask)) return 0;
+  struct sighting *sighting = find(mark);
+  if (!sighting || !join(sighting, skb, skb->dev)) return 0;
+  u32 reason = (u32)context[2];
+  sighting->place = (u32)context[1];
+  ((u16 *)&sighting->seen)[1] = SHORT_REASON(reason);
+  sighting->ended = now();
+  int is_purge = reason == settings.not_specified || reason == settings.queue_purge;
+  int is_refusal = sighting->seen & SEEN_REACHED && !is_purge;
+  note(sighting, is_refusal ? SEEN_DROPPED | SEEN_REFUSED : SEEN_DROPPED);
+  return 0;
+}
+
+SECTION("tp_btf/consume_skb")
+int consume(u64 *context) {
+  struct sk_buff *skb = (void *)context[0];
+  u32 mark = skb->mark;
+  if (!(mark & settings.field_mask)) return 0;
+  struct sighting *sighting = find(mark);
+  // What a device does with its packet afterwards tells nothing more.
+  if (!sighting || sighting->seen & SEEN_SENT || !join(sighting, skb, skb->dev)) return 0;
+  sighting->ended = now();
+  note(sighting, SEEN_FREED);
+  return 0;
+}
+
+SECTION("tp_btf/skb_copy_datagram_iovec")
+int read_by_program(u64 *context) {
+  struct sk_buff *skb = (void *)context[0];
+  u32 mark = skb->mark;
+  if (!(mark & settings.field_mask)) return 0;
+  struct sighting *sighting = find(mark);
+  if (!sighting || !(sighting->seen & SEEN_REACHED)) return 0;
+  if (!join(sighting, skb, skb->dev)) return 0;
+  note(sighting, SEEN_READ);
+  return 0;
+}
+
+SECTION("cgroup_skb/ingress")
+int reached(struct __sk_buff *context) {
+  u32 mark = context->mark;
+  if (!(mark & settings.field_mask)) return 1;
+  struct sighting *sighting = find(mark);
+  if (!sighting || netns_cookie(context) != settings.netns_cookie) return 1;
+  if (!sighting->reached) sighting->reached = now();
+  note(sighting, SEEN_REACHED);
+  return 1;
+}
+
+char LICENSE[] SECTION("license") = "GPL";
