@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import CalloutLifecycle
 internal import FirewallRules
 public import Kernel
 internal import NetfilterQueue
@@ -13,6 +14,7 @@ extension Bridge {
     features.append(probeQueue("nfqueue-conntrack", includesConntrack: true))
     features += RuleBackend.allCases.map(probe)
     features.append(await probeMark())
+    features += KernelObserver.probe()
     features.append(probeInjection("inject-ipv4", isIPv6: false))
     features.append(probeInjection("inject-ipv6", isIPv6: true))
     return features

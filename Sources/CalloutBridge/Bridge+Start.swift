@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import CalloutEngine
+internal import CalloutLifecycle
 internal import FirewallRules
 internal import Kernel
 internal import Logging
@@ -88,6 +89,7 @@ extension Bridge {
       board.epoch = epoch.value
     }
     learnConntrack(policy)
+    startObserver(field, epoch.value)
     try startWorkers(policy, field, epoch.value)
     do throws(BridgeError) {
       try prepare(policy)
@@ -161,6 +163,20 @@ extension Bridge {
     return field
   }
 
+  /// Has the kernel tell what becomes of packets, where it can; else the verdicts do.
+  private func startObserver(_ field: MarkField?, _ epoch: Bool) {
+    guard let field, configuration.lifecycle == .automatic else { return }
+    do {
+      let observer = try KernelObserver(field: field, epoch: epoch)
+      for case .unsupported(let reason, let remedy) in observer.findings.map(\.support) {
+        warn("\(reason); \(remedy)")
+      }
+      board.withLock { $0.observer = observer }
+    } catch {
+      warn("what becomes of packets is told by verdicts alone: \(error)")
+    }
+  }
+
   private func startWorkers(
     _ policy: CompiledPolicy, _ field: MarkField?, _ epoch: Bool
   ) throws(BridgeError) {
@@ -174,7 +190,8 @@ extension Bridge {
       board.withLock { $0.workers.append(worker) }
     }
     do {
-      try stream.start(sources)
+      let isObserved = board.withLock { $0.observer } != nil
+      try stream.start(sources, delay: isObserved ? ContextTable.longestDelay : 0)
     } catch {
       throw .system(error)
     }
@@ -194,7 +211,8 @@ extension Bridge {
           field: field, epoch: epoch, shard: shard, shards: Int(configuration.queueCount),
           maximumHandles: configuration.maximumHandles,
           sweepAfter: configuration.sweepAfter.nanoseconds),
-        issuer: issuer, events: ring)
+        issuer: issuer, events: ring,
+        source: board.withLock { $0.observer })
       contexts.queue = number
       contexts.registeredNotifies = stream.registeredNotifies
       contexts.isWatched = stream.hasSubscribers

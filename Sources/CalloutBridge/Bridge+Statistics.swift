@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CalloutEngine
+internal import CalloutLifecycle
 internal import FirewallRules
 internal import PacketTagging
 internal import Synchronization
@@ -15,6 +16,11 @@ extension Bridge {
     guard phase == .running else { throw .wrongState("the bridge is not running") }
     var result = BridgeStatistics()
     result.backend = firewall?.backend.rawValue ?? "unmanaged"
+    result.isObserved = isObserved
+    if let failure = board.withLock({ $0.observer?.failure }) {
+      result.isHealthy = false
+      result.warnings.append("what becomes of packets cannot be told: \(failure)")
+    }
     result.markMask = field?.mask
     result.epoch = epoch
     result.warnings = warnings

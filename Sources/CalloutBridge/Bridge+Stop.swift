@@ -37,7 +37,10 @@ extension Bridge {
     await drain(answering.map(\.0))
     finish(workers, &report)
     stream.stop(forGood: forGood)
-    board.withLock { $0.workers = [] }
+    board.withLock { board in
+      board.workers = []
+      board.observer = nil
+    }
     if let firewall { await remove(firewall, &report) }
     return report
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CalloutEngine
+internal import CalloutLifecycle
 internal import FirewallRules
 internal import Kernel
 public import Logging
@@ -20,6 +21,8 @@ public final class Bridge: Sendable {
   let stream: EventStream
   let board = Mutex(Board())
   let changes = ChangeLine()
+  /// Places in the kernel's code that events have named.
+  let places = Mutex<[UInt32: String]>([:])
 
   /// What `start` makes and `stop` takes down.
   struct Board: Sendable {
@@ -36,6 +39,7 @@ public final class Bridge: Sendable {
     var warnings: [String] = []
     /// The kernel has said that it cannot send conntrack values.
     var refusesConntrack = false
+    var observer: KernelObserver?
   }
 
   /// A bridge that does nothing yet.

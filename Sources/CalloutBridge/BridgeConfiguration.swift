@@ -33,6 +33,14 @@ public struct BridgeConfiguration: Sendable, Hashable {
     case unmanaged
   }
 
+  /// Who tells what becomes of packets that were let go.
+  public enum LifecycleChoice: Sendable, Hashable {
+    /// The kernel, where it can be observed; else the verdicts.
+    case automatic
+    /// The verdicts alone.
+    case verdicts
+  }
+
   /// Which bits of the mark carry handles.
   public var mark = MarkChoice.automatic
   /// Use the given mask although other rules use some of its bits.
@@ -51,6 +59,8 @@ public struct BridgeConfiguration: Sendable, Hashable {
   public var pendDeadline = Duration.seconds(5)
   /// Who installs the rules.
   public var rules = RuleChoice.managed(nil)
+  /// Who tells what becomes of packets that were let go.
+  public var lifecycle = LifecycleChoice.automatic
   /// The name of our own table.
   public var ruleTable = "callout"
   /// A context whose packet was let go and not met again for so long, an hour at most, is lost.

@@ -6,6 +6,8 @@ public import PacketTagging
 public struct BridgeStatistics: Sendable {
   /// Who installs the rules: a back end's name or "unmanaged".
   public var backend = "unmanaged"
+  /// Whether the kernel itself tells what becomes of packets; if not, the verdicts do.
+  public var isObserved = false
   /// Our bits of the mark, nil if off.
   public var markMask: UInt32?
   /// The epoch bit of this start.

@@ -25,7 +25,7 @@ struct EventSource: Sendable {
   let clock: EventClock
 }
 
-/// Merges the events of all sources in the order of their times and hands them out, on a thread of
+/// Brings the events of all sources into the order of their times and hands them out, on a thread of
 /// its own, so that a slow reader is late but never in the way.
 final class EventStream: Sendable {
   typealias Notify = @Sendable (LifeEvent) throws -> Void
@@ -39,6 +39,7 @@ final class EventStream: Sendable {
 
   private let sources: Mutex<[EventSource]> = Mutex([])
   private let readers = Mutex(Readers())
+  private let delay = Atomic<UInt64>(0)
   private let isWaiting = Atomic<Bool>(false)
   private let isStopping = Atomic<Bool>(false)
   private let failures = Atomic<UInt64>(0)
@@ -53,8 +54,11 @@ final class EventStream: Sendable {
   }
 
   /// Starts handing out the events of these sources.
-  func start(_ sources: [EventSource]) throws(SystemError) {
+  ///
+  /// `delay` is how late a source may tell of what happened, in nanoseconds.
+  func start(_ sources: [EventSource], delay: UInt64) throws(SystemError) {
     self.sources.withLock { $0 = sources }
+    self.delay.store(delay, ordering: .relaxed)
     let thread = try DedicatedThread(name: "callout-events") { self.run() }
     self.thread.withLock { $0 = thread }
   }
@@ -125,11 +129,15 @@ final class EventStream: Sendable {
 
   private func run() {
     let sources = sources.withLock { $0 }
+    let delay = delay.load(ordering: .relaxed)
+    var order = EventOrder()
     while true {
       let isLast = isStopping.load(ordering: .sequentiallyConsistent)
-      let count = drain(sources, upTo: isLast ? .max : Self.watermark(sources))
-      if isLast { return }
-      if count == 0 {
+      let watermark = isLast ? .max : Self.watermark(sources, delay: delay)
+      let isIdle = Self.gather(sources, into: &order)
+      handOut(&order, upTo: watermark)
+      if isLast, isIdle { return }
+      if isIdle, order.isEmpty {
         isWaiting.store(true, ordering: .sequentiallyConsistent)
         if sources.allSatisfy({ $0.ring.count == 0 }) {
           _ = wakeUp.wait(timeout: .now() + .milliseconds(100))
@@ -137,44 +145,44 @@ final class EventStream: Sendable {
         isWaiting.store(false, ordering: .relaxed)
       }
       // A short rest gathers events, so that a busy worker wakes nobody packet by packet.
-      MonotonicClock.sleep(nanoseconds: 500_000)
+      if !isLast { MonotonicClock.sleep(nanoseconds: max(500_000, delay / 8)) }
     }
+  }
+
+  /// Takes what lies in the rings; true if nothing did.
+  private static func gather(_ sources: [EventSource], into order: inout EventOrder) -> Bool {
+    var isIdle = true
+    for source in sources {
+      while !order.isFull, let event = source.ring.pop() {
+        order.add(event)
+        isIdle = false
+      }
+    }
+    return isIdle
   }
 
   /// Every event before this time has been written.
-  private static func watermark(_ sources: [EventSource]) -> UInt64 {
+  private static func watermark(_ sources: [EventSource], delay: UInt64) -> UInt64 {
     // Read first: a source that rests after this can only write later events.
     let now = MonotonicClock.now()
-    return sources.reduce(now) { min($0, $1.clock.time) }
+    let bound = sources.reduce(now) { min($0, $1.clock.time) }
+    return bound &- min(bound, delay)
   }
 
-  private func drain(_ sources: [EventSource], upTo watermark: UInt64) -> Int {
+  private func handOut(_ order: inout EventOrder, upTo watermark: UInt64) {
     let (notifies, subscribers) = readers.withLock { readers in
       (readers.notifies, Array(readers.subscribers.values))
     }
-    var count = 0
-    while let event = Self.takeEarliest(sources, upTo: watermark) {
-      count += 1
+    order.take(upTo: watermark) { event in
       for subscriber in subscribers { subscriber.yield(event) }
       let number = Int(event.notify.rawValue) - 1
-      guard number >= 0, number < notifies.count else { continue }
+      guard number >= 0, number < notifies.count else { return }
       do {
         try notifies[number].body(event)
       } catch {
         noteFailure(notifies[number].name, error)
       }
     }
-    return count
-  }
-
-  private static func takeEarliest(_ sources: [EventSource], upTo watermark: UInt64) -> LifeEvent? {
-    var earliest: (time: UInt64, source: Int)?
-    for (number, source) in sources.enumerated() {
-      guard let event = source.ring.peek(), event.time <= watermark else { continue }
-      if let found = earliest, found.time <= event.time { continue }
-      earliest = (event.time, number)
-    }
-    return earliest.flatMap { sources[$0.source].ring.pop() }
   }
 
   /// Counts each failure and logs the first, the second, the fourth and so on.

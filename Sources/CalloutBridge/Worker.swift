@@ -54,7 +54,8 @@ extension WorkerState {
       expirePended()
       if socket.outgrows(received) { received = socket.makeReceiveBuffer() }
       let count = serveBatch(&received)
-      let isSweeping = out.contexts.sweep()
+      let isFollowing = out.contexts.followDepartures()
+      let isSweeping = out.contexts.sweep() || isFollowing
       if now >= nextHousekeeping {
         nextHousekeeping = now &+ Self.housekeepingInterval
         if count == 0 { checkForFlush() }
@@ -88,6 +89,7 @@ extension WorkerState {
   private func patience(_ housekeeping: UInt64) -> CInt {
     var due = housekeeping
     if let deadline = pended.nextDeadline { due = min(due, deadline) }
+    if let look = out.contexts.nextLook { due = min(due, look) }
     guard due > now else { return 0 }
     return CInt(min((due - now + 999_999) / 1_000_000, 1000))
   }

@@ -94,6 +94,8 @@ extension WorkerState {
     // A fragment's flow cannot be compared with its whole packet's.
     let fingerprint = layout.isFragment ? 0 : layout.flowFingerprint.rawValue
     out.packet.id = indication.id
+    out.packet.fragmentKey = layout.isFragment ? layout.fragmentKey : 0
+    out.packet.isDatagram = layout.transportProtocol == .udp
     out.packet.fingerprint = fingerprint
     out.packet.digest = layout.digest(in: bytes)
     out.packet.layer = layer.rawValue
@@ -104,6 +106,7 @@ extension WorkerState {
       isBridged: indication.metadata.physicalInputDevice
         | indication.metadata.physicalOutputDevice != 0)
     arrival.digest = out.packet.digest
+    arrival.isFragment = layout.isFragment
     switch out.contexts.meet(arrival) {
     case .untagged: return false
     case .bearer(let handle):

@@ -77,13 +77,18 @@ extension WorkerState {
     let departure = Departure(from: departing.hook, towardsLoopback: departing.towardsLoopback)
     let ours = departing.isIPv6 ? hooks.ipv6 : hooks.ipv4
     if handle != 0 {
-      if departure.followers.intersection(ours).isEmpty {
+      let isInbound = departing.hook == .prerouting || departing.hook == .input
+      if !departure.followers.intersection(ours).isEmpty {
+        if out.rewritten.length > 0 { noteRewrittenFlow(handle) }
+        out.contexts.depart(handle, departure, isInbound: isInbound)
+      } else if out.contexts.isObserved {
+        out.contexts.leave(
+          handle, departure, isInbound: isInbound, departing.certainty,
+          layer: departing.packet.layer)
+      } else {
         out.contexts.finish(
           handle, .released, departing.certainty, layer: departing.packet.layer, exits: true)
         handle = 0
-      } else {
-        if out.rewritten.length > 0 { noteRewrittenFlow(handle) }
-        out.contexts.depart(handle, departure)
       }
     }
     settle(unsettled, .accept, bearing: handle, departing)

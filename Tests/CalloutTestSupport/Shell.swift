@@ -46,6 +46,13 @@ public final class BackgroundProcess {
     guard identifier > 0 else { throw Shell.Failure(description: "cannot start `\(line)`") }
   }
 
+  /// Waits until the program ends by itself.
+  public func wait() {
+    guard isRunning else { return }
+    isRunning = false
+    _ = awaitExit(identifier)
+  }
+
   /// Ends the program and waits for its end.
   public func stop() {
     guard isRunning else { return }

@@ -37,9 +37,21 @@ extension NetnsTests {
       #expect(tagging.handlesRefused > 0)
     }
 
-    private func flood(_ failure: FailurePolicy, mask: UInt32) async throws
-      -> (TaggingCounters, Tally)
+    @Test func `Observed: all end as what they became, within two seconds, hardly any as lost`()
+      async throws
     {
+      let (tagging, _) = try await flood(
+        .permit, mask: wideMask, lifecycle: .automatic, endingWithin: .seconds(2))
+      #expect(tagging.ended(.lost) < tagging.ended / 10_000)
+      #expect(tagging.ended(.transmitted) > tagging.ended / 2)
+      #expect(tagging.ended(.released) == 0)
+    }
+
+    private func flood(
+      _ failure: FailurePolicy, mask: UInt32,
+      lifecycle: BridgeConfiguration.LifecycleChoice = .verdicts,
+      endingWithin patience: Duration = .seconds(30)
+    ) async throws -> (TaggingCounters, Tally) {
       let tally = Tally()
       var counters = TaggingCounters()
       try await withTopology { topology in
@@ -47,6 +59,7 @@ extension NetnsTests {
         let bridge = makeBridge {
           $0.failurePolicy = failure
           $0.mark = .mask(mask)
+          $0.lifecycle = lifecycle
         }
         let tag = bridge.makeTag(named: "t")
         try await running(
@@ -69,7 +82,7 @@ extension NetnsTests {
           let receiver = Receiver(in: "p1", keeping: false)
           let sender = Sender(to: "10.9.1.2", mark: Self.foreign)
           let taken = sender.send(count: Self.count)
-          let isEnded = try await eventually(within: .seconds(30)) {
+          let isEnded = try await eventually(within: patience) {
             try await bridge.statistics().tagging.live == 0
           }
           #expect(isEnded)

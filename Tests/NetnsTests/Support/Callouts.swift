@@ -88,12 +88,14 @@ struct LogKeeper: LogHandler {
   func log(event: LogEvent) { lines.change { $0.append(event.message.description) } }
 }
 
+/// A bridge whose events come from verdicts, unless told otherwise.
 func makeBridge(
   log: Shared<[String]> = Shared([]), _ change: (inout BridgeConfiguration) -> Void = { _ in }
 ) -> Bridge {
   var configuration = BridgeConfiguration()
   configuration.stateDirectory = nil
   configuration.mark = .mask(wideMask)
+  configuration.lifecycle = .verdicts
   change(&configuration)
   return Bridge(configuration, logger: Logger(label: "test") { _ in LogKeeper(lines: log) })
 }

@@ -106,7 +106,7 @@ final class Receiver: Sendable {
 
   init(
     in namespace: String? = nil, isIPv6: Bool = false, port: UInt16 = 7, group: String? = nil,
-    keeping: Bool = true
+    keeping: Bool = true, cpu: Int? = nil
   ) {
     let descriptor = inNamespace(namespace) {
       socket(isIPv6 ? AF_INET6 : AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
@@ -128,7 +128,10 @@ final class Receiver: Sendable {
         socklen_t(MemoryLayout<ip_mreq>.size))
       precondition(joined == 0)
     }
-    thread = Background { [shared] in Self.read(descriptor, shared, keeping) }
+    thread = Background { [shared] in
+      if let cpu { stay(on: cpu) }
+      Self.read(descriptor, shared, keeping)
+    }
   }
 
   private final class SharedLog: Sendable {
@@ -191,4 +194,62 @@ final class Background: Sendable {
       isJoined = true
     }
   }
+}
+
+/// Sends one UDP datagram from 10.9.1.2 to 10.9.1.1 port 7 in four fragments of 8 bytes.
+final class FragmentSender: Sendable {
+  private let descriptor: Int32
+
+  init(in namespace: String) {
+    descriptor = inNamespace(namespace) { socket(AF_INET, Int32(SOCK_RAW.rawValue), 255) }
+    precondition(descriptor >= 0)
+  }
+
+  deinit { close(descriptor) }
+
+  /// Sends the fragments of these numbers, in this order.
+  func send(_ order: [Int]) {
+    var datagram: [UInt8] = [0, 9, 0, 7, 0, 32, 0, 0]
+    datagram += [UInt8](repeating: 0x5a, count: 24)
+    for number in order {
+      let fields = UInt16(number) | (number < 3 ? 0x2000 : 0)
+      var packet: [UInt8] = [0x45, 0, 0, 28, 0x12, 0x34, UInt8(fields >> 8), UInt8(fields & 0xff)]
+      packet += [64, 17, 0, 0, 10, 9, 1, 2, 10, 9, 1, 1]
+      packet += datagram[number * 8..<number * 8 + 8]
+      let sent = withAddress("10.9.1.1", 0) {
+        sendto(descriptor, packet, packet.count, 0, $0, $1)
+      }
+      precondition(sent == packet.count)
+    }
+  }
+}
+
+/// A bound UDP socket that nobody reads.
+final class IdleSocket: Sendable {
+  private let descriptor: Int32
+
+  init(port: UInt16, receiveBuffer: Int32 = 1 << 20) {
+    descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+    precondition(descriptor >= 0)
+    var bytes = receiveBuffer
+    setsockopt(descriptor, SOL_SOCKET, 33 /* SO_RCVBUFFORCE */, &bytes, 4)
+    let bound = withAddress("0.0.0.0", port) { bind(descriptor, $0, $1) }
+    precondition(bound == 0)
+  }
+
+  /// The size of the first datagram that waits.
+  var pendingBytes: Int32 {
+    var count: Int32 = 0
+    return ioctl(descriptor, UInt(FIONREAD), &count) == 0 ? count : -1
+  }
+
+  func close() { Glibc.close(descriptor) }
+}
+
+/// Keeps the calling thread on one processor.
+func stay(on cpu: Int) {
+  typealias SetAffinity = @convention(c) (Int32, Int, UnsafePointer<UInt64>) -> Int32
+  let setAffinity = unsafeBitCast(dlsym(nil, "sched_setaffinity"), to: SetAffinity.self)
+  var set: UInt64 = 1 << UInt64(cpu)
+  precondition(setAffinity(0, 8, &set) == 0)
 }
