@@ -32,6 +32,16 @@ public struct EventLine: Codable, Sendable, Hashable {
   public var reason: String?
   /// How it is known: exact, observed or inferred.
   public var certainty: String
+  /// The layer at which the context was put on.
+  public var associatedAt: String?
+  /// The device that took the packet.
+  public var device: String?
+  /// The kernel's reason for a drop, for example "NETFILTER_DROP".
+  public var dropReason: String?
+  /// The function of the kernel that dropped it, and the offset in it.
+  public var place: String?
+  /// For `delivered`: whether a program was seen to read the packet.
+  public var isRead: Bool?
 
   /// An event.
   public init(
@@ -62,6 +72,11 @@ public struct EventLine: Codable, Sendable, Hashable {
     case packetID = "packet-id"
     case otherPacketID = "other-packet-id"
     case queue, layer, reason, certainty
+    case associatedAt = "associated-at"
+    case device
+    case dropReason = "drop-reason"
+    case place
+    case isRead = "read"
   }
 }
 
@@ -79,7 +94,18 @@ extension EventLine {
     if let otherPacketID { line.append(contentsOf: ",\"other-packet-id\":\(otherPacketID)".utf8) }
     line.append(contentsOf: ",\"queue\":\(queue),\"layer\":\"\(layer)\"".utf8)
     if let reason { line.append(contentsOf: ",\"reason\":\"\(reason)\"".utf8) }
-    line.append(contentsOf: ",\"certainty\":\"\(certainty)\"}\n".utf8)
+    line.append(contentsOf: ",\"certainty\":\"\(certainty)\"".utf8)
+    if let associatedAt {
+      line.append(contentsOf: ",\"associated-at\":\"\(associatedAt)\"".utf8)
+    }
+    if let device {
+      line.append(contentsOf: ",\"device\":".utf8)
+      Self.append(quoted: device, to: &line)
+    }
+    if let dropReason { line.append(contentsOf: ",\"drop-reason\":\"\(dropReason)\"".utf8) }
+    if let place { line.append(contentsOf: ",\"place\":\"\(place)\"".utf8) }
+    if let isRead { line.append(contentsOf: ",\"read\":\(isRead)".utf8) }
+    line.append(contentsOf: "}\n".utf8)
   }
 
   /// Names come from the policy file, so they may hold anything.

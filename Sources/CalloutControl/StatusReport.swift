@@ -43,7 +43,7 @@ public struct StatusReport: Codable, Sendable, Hashable {
   public var healthy = true
   /// How rules are installed.
   public var backend = ""
-  /// From where life events come.
+  /// Who tells what becomes of packets: "kernel" or "verdicts".
   public var source = "verdicts"
   /// Our bits of the mark, nil if nothing can be tagged.
   @Nullable public var markMask: String? = nil

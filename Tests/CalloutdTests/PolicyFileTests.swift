@@ -120,7 +120,7 @@ struct PolicyFileTests {
     #expect(file.configuration.rules == .unmanaged)
     #expect(file.configuration.ruleTable == "mine")
     #expect(file.ruleBackend == .nftCompat)
-    #expect(file.lifecycleSource == .verdicts)
+    #expect(file.configuration.lifecycle == .verdicts)
     #expect(file.configuration.sweepAfter == .milliseconds(500))
     #expect(file.metricsListen == ListenAddress("127.0.0.1:9469"))
   }

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +180,36 @@ class Daemon:
             return queue if queue["waiting"] == 0 else None
 
         return wait_for(quiet, "the queue is empty", 20)
+
+
+def watching(daemon: Daemon, act: Callable[[], object], count: int) -> list[Record]:
+    """The events of `count` whole lives of contexts, while `act` sends again and again.
+
+    Nobody tells when the daemon has begun to send events, so the first packets may come too early.
+    """
+    lives: dict[tuple[int, str], list[Record]] = {}
+    rest = b""
+    deadline = time.monotonic() + 15
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(daemon.socket))
+        connection.sendall(b'{"command": "events"}\n')
+        connection.settimeout(0.5)
+        while time.monotonic() < deadline:
+            act()
+            with contextlib.suppress(TimeoutError):
+                while chunk := connection.recv(65536):
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in map(json.loads, lines):
+                        lives.setdefault((line["handle"], line["context"]), []).append(line)
+            whole = [life for life in lives.values() if _is_whole(life)]
+            if len(whole) >= count:
+                return [line for life in whole[:count] for line in life]
+    raise AssertionError(f"only {lives} within 15 s")
+
+
+def _is_whole(life: list[Record]) -> bool:
+    kinds = [line["event"] for line in life]
+    return "exit_netio" in kinds and kinds[-1] == "context_removed"
 
 
 def rules_of(space: Namespace, table: str = "callout") -> Record:

@@ -30,18 +30,18 @@ def contexts(background, sender) -> Callable[..., list[int]]:
         with out.open("wb") as file:
             background(daemon.space, *command, stdout=file)
 
-        def ended() -> list[int]:
+        def ended(since: int = 0) -> list[int]:
             whole = out.read_bytes().rpartition(b"\n")[0].splitlines()
-            events = [json.loads(line) for line in whole]
-            return [int(e["context"], 16) for e in events if e["event"] == "context_removed"]
+            ends = [e for e in map(json.loads, whole) if e["event"] == "context_removed"]
+            return [int(e["context"], 16) for e in ends if e["time"] >= since]
 
         wait_for(lambda: (probe(), ended())[1], "the client hears events")
         # Those of the probe may still be on their way.
         wait_for(lambda: len(ended()) >= 1 and daemon.status()["live"] == 0, "quiet")
-        begin = len(ended())
+        begin = time.monotonic_ns()
         act()
-        wait_for(lambda: len(ended()) >= begin + count, f"{count} contexts")
-        return ended()
+        wait_for(lambda: len(ended(begin)) >= count, f"{count} contexts")
+        return ended(begin)
 
     return collect
 

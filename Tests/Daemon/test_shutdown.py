@@ -90,7 +90,7 @@ def test_sigterm_sends_the_last_events_to_who_listens(start, sender, background)
     events = [json.loads(line) for line in out.read_text().splitlines()]
     reasons = [event["reason"] for event in events if event["event"] == "context_removed"]
     assert reasons.count("blocked") == 5
-    assert set(reasons) == {"released", "blocked"}
+    assert set(reasons) == {"transmitted", "blocked"}
 
 
 def test_sigterm_does_not_flush_what_waits_in_anothers_queue(

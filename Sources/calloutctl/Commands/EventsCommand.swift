@@ -46,6 +46,10 @@ struct EventsCommand: ParsableCommand {
     line += " \(event.tagName ?? event.tag)=\(event.context) handle \(event.handle)"
     if let other = event.otherHandle { line += " other \(other)" }
     if event.packetID != 0 { line += " packet \(event.packetID)" }
+    if let device = event.device { line += " on \(device)" }
+    if let reason = event.dropReason { line += " \(reason)" }
+    if let place = event.place { line += " in \(place)" }
+    if event.isRead == true { line += " read" }
     return line + " queue \(event.queue) \(event.layer) \(event.certainty)"
   }
 }

@@ -47,7 +47,6 @@ struct RunCommand: AsyncParsableCommand {
     // The control socket is taken first: a second daemon fails here, before it touches any rule.
     let control = try ControlListener(at: socket)
     defer { control.close() }
-    logger.info("life events come from our own queues", metadata: [LogKey.source: "verdicts"])
 
     let (notes, noteSink) = AsyncStream.makeStream(
       of: InspectionNote.self, bufferingPolicy: .bufferingNewest(256))

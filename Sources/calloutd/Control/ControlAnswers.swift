@@ -42,9 +42,7 @@ struct ControlAnswers: Sendable {
     if let tag = request.tag, daemon.snapshot.roster.entries[tag]?.tag == nil {
       throw ControlFailure(.unknownTag, "there is no tag \"\(tag)\"; see calloutctl tags")
     }
-    return EventLines(
-      events: daemon.bridge.events(), name: { [daemon] in daemon.bridge.name(of: $0) },
-      tagName: request.tag)
+    return EventLines(events: daemon.bridge.events(), bridge: daemon.bridge, tagName: request.tag)
   }
 
   private func statistics() async throws(ControlFailure) -> BridgeStatistics {

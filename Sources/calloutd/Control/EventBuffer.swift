@@ -44,28 +44,28 @@ final class EventBuffer: Sendable {
 /// The bridge's events as lines, of one tag if so asked.
 struct EventLines: AsyncSequence {
   let events: AsyncStream<LifeEvent>
-  let name: @Sendable (ContextTag) -> String?
+  let bridge: Bridge
   let tagName: String?
 
   struct AsyncIterator: AsyncIteratorProtocol {
     var events: AsyncStream<LifeEvent>.Iterator
-    let name: @Sendable (ContextTag) -> String?
+    let bridge: Bridge
     let tagName: String?
     /// A tag's name never changes.
     var names: [ContextTag: String] = [:]
 
     mutating func next() async -> EventLine? {
       while let event = await events.next() {
-        if names[event.tag] == nil { names[event.tag] = name(event.tag) }
+        if names[event.tag] == nil { names[event.tag] = bridge.name(of: event.tag) }
         let found = names[event.tag]
         if let tagName, found != tagName { continue }
-        return EventLine(event, tagName: found)
+        return EventLine(event, tagName: found, details: bridge.details(of: event))
       }
       return nil
     }
   }
 
   func makeAsyncIterator() -> AsyncIterator {
-    AsyncIterator(events: events.makeAsyncIterator(), name: name, tagName: tagName)
+    AsyncIterator(events: events.makeAsyncIterator(), bridge: bridge, tagName: tagName)
   }
 }

@@ -31,6 +31,7 @@ extension StatusReport {
   mutating func fill(from statistics: BridgeStatistics) {
     healthy = statistics.isHealthy
     backend = statistics.backend
+    source = statistics.isObserved ? "kernel" : "verdicts"
     markMask = statistics.markMask.map { hexadecimal($0) }
     epoch = statistics.epoch
     packets = statistics.queues.reduce(0) { $0 &+ $1.packets }
@@ -129,7 +130,7 @@ extension FilterReport {
 
 extension EventLine {
   /// An event in words.
-  init(_ event: LifeEvent, tagName: String?) {
+  init(_ event: LifeEvent, tagName: String?, details: EventDetails = EventDetails()) {
     self.init(
       time: event.time, event: event.kind.name, tag: hexadecimal(event.tag.rawValue),
       tagName: tagName, context: hexadecimal(event.context), handle: event.handle,
@@ -138,5 +139,10 @@ extension EventLine {
       layer: Layer(rawValue: event.layer)?.name ?? "none",
       reason: event.kind == .contextRemoved ? event.reason.name : nil,
       certainty: event.certainty.name)
+    associatedAt = Layer(rawValue: event.associatedAt)?.name
+    device = details.device
+    dropReason = details.dropReason
+    place = details.place
+    if event.kind == .contextRemoved, event.reason == .delivered { isRead = event.isRead }
   }
 }

@@ -90,7 +90,8 @@ extension PolicyFile {
     PolicySchema([
       SchemaKey(
         "source", .choice([("auto", .automatic), ("verdicts", .verdicts)]),
-        into: \.lifecycleSource, default: "auto", "auto means verdicts in this build"),
+        into: \.configuration.lifecycle, default: "auto",
+        "who tells what becomes of packets: auto (the kernel where it can) or verdicts"),
       SchemaKey(
         "sweep-after", .duration(), into: \.configuration.sweepAfter, default: "2s",
         "a context whose packet is not met again for so long is lost"),

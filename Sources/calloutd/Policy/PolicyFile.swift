@@ -8,9 +8,6 @@ internal import PacketTagging
 
 /// A policy file that has been read and found right.
 struct PolicyFile: Sendable {
-  /// Who tells of the life of contexts; both mean the verdicts of our own queues.
-  enum LifecycleSource: Sendable { case automatic, verdicts }
-
   /// Where it was read.
   var path = ""
   /// How the bridge is set up.
@@ -19,8 +16,6 @@ struct PolicyFile: Sendable {
   var managesRules = true
   /// By which means; nil: the best that works.
   var ruleBackend: RuleBackend?
-  /// Who tells of the life of contexts.
-  var lifecycleSource = LifecycleSource.automatic
   /// Where metrics are served, nil nowhere.
   var metricsListen: ListenAddress?
   /// Layer-2 interfaces: always empty, because the key is refused with any.

@@ -45,7 +45,10 @@ final class Daemon: Sendable {
     state.withLock { $0.phase = .running }
     logger.info(
       "running",
-      metadata: [LogKey.file: "\(now.file.path)", LogKey.filters: "\(now.file.filters.count)"])
+      metadata: [
+        LogKey.file: "\(now.file.path)", LogKey.filters: "\(now.file.filters.count)",
+        LogKey.source: bridge.isObserved ? "kernel" : "verdicts",
+      ])
   }
 
   /// Stops the bridge, whatever became of the task that asks.
@@ -105,7 +108,7 @@ extension PolicyFile {
         && new.maximumLength == old.maximumLength && new.failurePolicy == old.failurePolicy
         && new.pendDeadline == old.pendDeadline)
     compare("rules", new.rules == old.rules && new.ruleTable == old.ruleTable)
-    compare("lifecycle", new.sweepAfter == old.sweepAfter)
+    compare("lifecycle", new.sweepAfter == old.sweepAfter && new.lifecycle == old.lifecycle)
     compare("metrics", metricsListen == running.metricsListen)
     return notes
   }
