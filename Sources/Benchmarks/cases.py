@@ -9,18 +9,19 @@ queues of their own, and short slices of the flood go to them in turn.
 from __future__ import annotations
 
 import itertools
+import json
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import namespace
 from build import OUTPUT
 from measure import COPY_PACKET, HeapCalls, Slice, between, queue_row, resident_kib, sample
 from report import Entry
-from subjects import Settings, Subject, log_of
+from subjects import Calloutd, Settings, Subject, log_of
 from usertime import UserClock
 
 # The harness and, with `apart`, the sender have the other one.
@@ -286,9 +287,60 @@ def _steady(bench: Workbench, live: Live, heap: HeapCalls, clock: UserClock) -> 
     ]
 
 
+def lifecycle_tagged(bench: Workbench) -> list[Entry]:
+    """Every packet tagged, with the kernel observed and without.
+
+    One daemon at a time: what is attached to the kernel for one would cost the other, too.
+    """
+    results: dict[str, list[Slice]] = {}
+    sides = [Calloutd("calloutd", "auto"), Calloutd("off", "verdicts")]
+    for number in range(bench.effort.rounds):
+        for side in sides if number % 2 else reversed(sides):
+            alone = replace(bench, subjects=[side])
+            one = one_round(alone, Settings(), number)[side.name]
+            results.setdefault(side.name, []).append(one)
+    bench.raw["lifecycle/tagged"] = {
+        name: [vars(one) for one in several] for name, several in results.items()
+    }
+    return ratio_entries("lifecycle/tagged", results)
+
+
+def lifecycle_untagged(bench: Workbench) -> list[Entry]:
+    """A flood that no rule queues, with the kernel observed and without."""
+    rates: dict[str, list[float]] = {"calloutd": [], "off": []}
+    for _ in range(bench.effort.rounds * 2):
+        rates["off"].append(plain_flood(bench))
+        with running(bench, Calloutd("calloutd", "auto"), Settings()):
+            rates["calloutd"].append(plain_flood(bench))
+    bench.raw["lifecycle/untagged"] = rates
+    ratio = statistics.median(
+        on / off for on, off in zip(rates["calloutd"], rates["off"], strict=True)
+    )
+    value = statistics.median(rates["calloutd"])
+    off = statistics.median(rates["off"])
+    return [
+        Entry("lifecycle/untagged", "off", off, "packets per second"),
+        Entry("lifecycle/untagged", "calloutd", value, "packets per second", "off", ratio),
+    ]
+
+
+def plain_flood(bench: Workbench) -> float:
+    """Packets that a flood without any rule sends in a second."""
+    namespace.queue_output(None)
+    log = OUTPUT / "flood.log"
+    words = [str(OUTPUT / "flood"), "--address", namespace.TARGET]
+    seconds = bench.effort.slice_seconds
+    flood = bench.children.start([*words, "--seconds", str(seconds)], SUBJECT_CPU, log)
+    flood.wait()
+    result = json.loads(log.read_text().splitlines()[-1])
+    return float(result["sent"] / result["seconds"])
+
+
 CASES: dict[str, Callable[[Workbench], list[Entry]]] = {
     "tagged": queue_tagged,
     "steady": queue_steady,
     "tagged-full-copy": queue_tagged_full_copy,
+    "lifecycle-tagged": lifecycle_tagged,
+    "lifecycle-untagged": lifecycle_untagged,
 }
-DEFAULT_CASES = ("tagged", "steady")
+DEFAULT_CASES = ("tagged", "steady", "lifecycle-tagged", "lifecycle-untagged")

@@ -78,12 +78,13 @@ def _replace(chain: str, rules: Sequence[str]) -> None:
     command("iptables-restore", "--noflush", text=text)
 
 
-def queue_output(queue: int) -> None:
-    """Has mangle OUTPUT send what leaves by the device to `queue` and to no other.
+def queue_output(queue: int | None) -> None:
+    """Has mangle OUTPUT send what leaves by the device to `queue` and to no other, or to none.
 
     Unhooking the chain would flush every queue of the namespace; so it is never deleted.
     """
-    _replace("OUTPUT", [f"-o {DEVICE} -j NFQUEUE --queue-num {queue} --queue-bypass"])
+    rule = f"-o {DEVICE} -j NFQUEUE --queue-num {queue} --queue-bypass"
+    _replace("OUTPUT", [] if queue is None else [rule])
 
 
 def count_marks(mask: int, low_bit: int) -> None:

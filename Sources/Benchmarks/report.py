@@ -42,6 +42,8 @@ TARGETS: dict[tuple[str, str | None], Target] = {
     ("queue/tagged", "c-packed"): Target(0.95, is_ratio=True),
     ("queue/tagged", "c-plain"): Target(1.2, is_ratio=True),
     ("queue/tagged", "python-netfilterqueue"): Target(1.45, is_ratio=True),
+    ("lifecycle/tagged", "off"): Target(0.85, is_ratio=True),
+    ("lifecycle/untagged", "off"): Target(0.97, is_ratio=True),
     ("queue/user-time", None): Target(300),
     # One call per batch of 256 packets would be 0.004; timers of a daemon are far below this.
     ("queue/allocations", None): Target(0.0005),

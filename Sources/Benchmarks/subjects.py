@@ -23,7 +23,6 @@ class Settings:
     mark_mask: int = 0x3FFFFF00  # 20 handle bits, injected, epoch
     mark_shift: int = 8
     queue: int = 31000
-    lifecycle: str = "verdicts"
 
     def on(self, queue: int) -> Settings:
         return replace(self, queue=queue)
@@ -113,7 +112,10 @@ filters:
 class Calloutd(Subject):
     """The daemon, with one tagging callout on all that leaves."""
 
-    name = "calloutd"
+    def __init__(self, name: str = "calloutd", lifecycle: str = "verdicts") -> None:
+        self.name = name
+        self._lifecycle = lifecycle
+
     # Thrice around the table of 2^20 handles, at full speed for longer than the sweeper waits, so
     # that all its pages are there and handles are reused.
     warm_packets = 3_300_000
@@ -123,8 +125,8 @@ class Calloutd(Subject):
         return f"not built: {', '.join(absent)} (make release)" if absent else None
 
     def words(self, settings: Settings) -> list[str]:
-        policy = OUTPUT / "calloutd.yaml"
-        policy.write_text(POLICY.format(**vars(settings)))
+        policy = OUTPUT / f"{self.name}.yaml"
+        policy.write_text(POLICY.format(**vars(settings), lifecycle=self._lifecycle))
         return [str(RELEASE / "calloutd"), "run", "--config", str(policy), "--socket", SOCKET]
 
     def is_ready(self) -> bool:
