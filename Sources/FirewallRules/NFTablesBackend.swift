@@ -43,8 +43,21 @@ enum NFTablesBackend {
 
   /// Lets the kernel check the rules of `ruleSet` and take them back; nothing is left or hooked.
   static func rehearse(_ ruleSet: RuleSet, with backend: RuleBackend) throws(RuleError) {
+    do throws(RuleError) {
+      try rehearse(ruleSet, with: backend, family: family)
+    } catch {
+      guard backend == .nftCompat, error.meansUnsupported else { throw error }
+      // The kernel loads the module of an xtables target for a family that xtables has, not inet.
+      try? rehearse(ruleSet, with: backend, family: 2 /* NFPROTO_IPV4 */)
+      try rehearse(ruleSet, with: backend, family: family)
+    }
+  }
+
+  private static func rehearse(
+    _ ruleSet: RuleSet, with backend: RuleBackend, family: UInt8
+  ) throws(RuleError) {
     let table = "callout_rehearsal_\(getpid())"
-    var transaction = NFTransaction()
+    var transaction = NFTransaction(family: family)
     transaction.addTable(table)
     transaction.addChain("rules", in: table)
     for rule in ruleSet.planned { transaction.addRule(rule.steps(backend), to: "rules", in: table) }

@@ -22,8 +22,11 @@ struct NFTransaction {
     case queueTarget(ClosedRange<UInt16>, bypass: Bool)
   }
 
-  private static let family = UInt16(NFPROTO_INET)
+  private let family: UInt16
   private static let messageRoom = 8192
+
+  /// An empty batch, for tables of one family.
+  init(family: UInt8 = NFTablesBackend.family) { self.family = UInt16(family) }
 
   // MARK: Changes
 
@@ -193,9 +196,10 @@ struct NFTransaction {
   ) {
     operations.append(what)
     let sequence = UInt32(operations.count)
+    let family = family
     body += unsafe Self.message { start in
       let header = unsafe nftnl_nlmsg_build_hdr(
-        start, UInt16(type.rawValue), Self.family, UInt16(flags | NLM_F_ACK), sequence)
+        start, UInt16(type.rawValue), family, UInt16(flags | NLM_F_ACK), sequence)
       if let header = unsafe header { unsafe build(header) }
     }
   }

@@ -20,6 +20,9 @@ enum Namespace {
     return geteuid() == 0 && link("/proc/self/ns/net") != link("/proc/1/ns/net")
   }()
 
+  /// True in the machine that `make guest-test` makes for tests, kernel and all.
+  static let isGuest = getenv("CALLOUT_GUEST") != nil
+
   private static func link(_ path: String) -> String {
     var target = [CChar](repeating: 0, count: 128)
     let count = max(0, readlink(path, &target, target.count))
