@@ -57,6 +57,17 @@ def _binaries() -> None:
             pytest.exit(f"{program} is missing: swift build -c release, or set CALLOUT_BIN", 1)
 
 
+@pytest.fixture(scope="session")
+def needs_nft_queue() -> None:
+    """Skips where the kernel has no nft `queue` statement."""
+    rule = "table inet t { chain c { queue to 1; }; }"
+    check = subprocess.run(
+        ["nft", "-c", "-f", "-"], input=rule.encode(), capture_output=True, check=False
+    )
+    if check.returncode != 0:
+        pytest.skip("this kernel has no nft queue: run make guest-test")
+
+
 @pytest.fixture(scope="module")
 def shared_net() -> Iterator[Topology]:
     """client -- host -- server, for all tests of a file."""

@@ -91,18 +91,52 @@ def test_iptables_files_bring_packets_of_all_hooks(start, net, kind: str) -> Non
     remove(net, kind)
 
 
-@pytest.mark.parametrize("name", ["inet.nft", "inet-dns-only.nft"])
-def test_nft_files_bring_packets(start, net: Topology, name: str) -> None:
-    check = net.host.run("nft", "-c", "-f", str(RULES / name), check=False)
-    if check.returncode != 0:
-        pytest.skip("this kernel has no nft queue expression; loaded in the guest lane")
-    net.host.run("nft", "-f", str(RULES / name))
+@pytest.mark.usefixtures("needs_nft_queue")
+def test_nft_file_brings_packets_of_all_hooks(start, net) -> None:
+    file = str(RULES / "inet.nft")
+    net.host.run("nft", "-f", file)
+    # With bypass nothing is lost while no daemon runs.
+    traffic(net)
     daemon = start(UNMANAGED)
-    net.host.run("ping", "-q", "-c10", "-i0.01", net.server_address)
-    if name == "inet.nft":
-        assert daemon.status()["associated"] >= 10
-    else:
-        assert daemon.status()["packets"] == 0
+    traffic(net)
+    check_all_hooks_tagged(daemon)
+    # As after an edit: the rules are replaced at once, and the daemon goes on.
+    net.host.run("nft", "-f", file)
+    before = daemon.status()["associated"]
+    traffic(net)
+    assert daemon.status()["associated"] > before + 40
+    assert rules_of(net.host)["rules"] == 10
+    assert daemon.stop() == 0
+    assert rules_of(net.host)["rules"] == 10, "the rules are not the daemon's"
+    traffic(net)
+    net.host.run("nft", "flush", "table", "inet", "callout")
+    assert rules_of(net.host)["rules"] == 0
+    traffic(net)
+
+
+@pytest.mark.usefixtures("needs_nft_queue")
+def test_nft_file_of_dns_brings_only_dns(start, net, sink, sender) -> None:
+    net.host.run("nft", "-f", str(RULES / "inet-dns-only.nft"))
+    daemon = start(UNMANAGED)
+    traffic(net)
+    other = sink(54)
+    sender(54).send(5)
+    other.expect(5)
+    assert daemon.status()["packets"] == 0
+    server = sink(53)
+    sender(53).send(5)
+    server.expect(5)
+    assert daemon.status()["packets"] == 5
+    sender(53, space=net.client).send(5)
+    server.expect(10)
+    assert daemon.status()["packets"] == 10, "those that are passed on come too"
+    answered = sink(5300, space=net.host)
+    sender(5300, space=net.client, to=net.router_address, source=53).send(5)
+    answered.expect(5)
+    assert daemon.status()["packets"] == 15
+    daemon.kill()
+    sender(53).send(5)
+    server.expect(15)
 
 
 def test_nft_files_are_sound_but_for_the_queue_expression(net: Topology) -> None:
