@@ -135,7 +135,10 @@ let package = Package(
     .testTarget(
       name: "KernelTests", dependencies: ["Kernel", "CLinux"], swiftSettings: testSettings),
     .testTarget(
-      name: "NetnsTests", dependencies: ["CalloutBridge", "CalloutTestSupport", "FirewallRules"],
+      name: "NetnsTests",
+      dependencies: [
+        "CalloutBridge", "CalloutTestSupport", "FirewallRules", "NetfilterQueue", "PacketViews",
+      ],
       swiftSettings: testSettings),
     .testTarget(
       name: "CalloutBridgeTests", dependencies: ["CalloutBridge"], swiftSettings: testSettings),
