@@ -13,6 +13,11 @@ BUILD_PACKAGES := libnetfilter-queue-dev libmnl-dev libnftnl-dev libbpf-dev pkg-
 RUN_PACKAGES := nftables iptables iproute2 iputils-ping socat curl iperf3 tcpdump tshark ethtool \
   conntrack python3 python3-scapy python3-pytest procps util-linux
 BENCH_PACKAGES := python3-venv python3-dev
+GUEST_PACKAGES := qemu-system-x86 cpio kmod
+# What is in the guest; its tests look at no packet with these.
+IN_GUEST = mount kmod $(filter-out tshark tcpdump iperf3 python3-scapy,$(RUN_PACKAGES))
+# The kernel of the guest: 6.12 or 6.1.
+KERNEL ?= 6.12
 
 RELEASE := .build/release
 # The compiler that comes with Swift also makes programs for the kernel.
@@ -50,8 +55,8 @@ fi
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-build deps-bench build release test test-unit demo bench mutants lint \
-  format layers bpf bpf-check install uninstall clean
+.PHONY: help deps deps-build deps-bench build release test test-unit guest-test demo bench mutants \
+  lint format layers bpf bpf-check install uninstall clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +85,12 @@ test: deps ## all tests (as root; others run the unit tests); the last line sums
 test-unit: deps-build ## the tests that need neither root nor a network
 	$(SWIFT) build --build-tests
 	@$(PYTHON) -B Tests/run-all.py --unit
+
+# Without the emulator or the kernel, and where these cannot be fetched, it is skipped (status 77).
+guest-test: deps release ## tests on a Debian kernel in an emulated machine (root); KERNEL=6.1
+	$(SWIFT) build --build-tests
+	@($(call install-packages,$(GUEST_PACKAGES),true)) || true
+	@$(PYTHON) -B Tests/Guest/guest.py --kernel $(KERNEL) --packages $(IN_GUEST) || [ $$? -eq 77 ]
 
 demo: deps release ## shows the lives of real packets (root)
 	@[ "$$(id -u)" -eq 0 ] || { echo 'demo: needs root, for namespaces and queues'; exit 1; }

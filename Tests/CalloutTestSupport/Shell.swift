@@ -92,11 +92,17 @@ private func awaitExit(_ child: Int32) -> Int32 {
   return status & 0x7f == 0 ? status >> 8 & 0xff : -(status & 0x7f)
 }
 
+/// How much slower this machine is than those that the tests' deadlines were made for.
+///
+/// `CALLOUT_SLOWNESS`, 1 without it.
+public let slowness =
+  ProcessInfo.processInfo.environment["CALLOUT_SLOWNESS"].flatMap { Int($0) } ?? 1
+
 /// Waits until a condition holds; false if it does not before the deadline.
 public func eventually(
   within patience: Duration = .seconds(10), _ condition: () async throws -> Bool
 ) async rethrows -> Bool {
-  let deadline = ContinuousClock.now + patience
+  let deadline = ContinuousClock.now + patience * slowness
   while ContinuousClock.now < deadline {
     if try await condition() { return true }
     try? await Task.sleep(for: .milliseconds(2))
