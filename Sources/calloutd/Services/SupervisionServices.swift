@@ -41,7 +41,8 @@ struct WatchdogService: Service {
   func run() async throws {
     try? await cancelWhenGracefulShutdown {
       while daemon.snapshot.phase == .starting { try await Task.sleep(for: .milliseconds(20)) }
-      guard daemon.snapshot.phase == .running else { return }
+      // A service that ends by itself is an error, and would hide that of the bridge.
+      guard daemon.snapshot.phase == .running else { return try await gracefulShutdown() }
       supervisor.ready()
       guard let interval = supervisor.watchdogInterval else { return try await gracefulShutdown() }
       while true {
