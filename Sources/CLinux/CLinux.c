@@ -170,14 +170,9 @@ bool clx_is_device_up(uint32_t index) {
   return up;
 }
 
-int clx_network_namespace(uint32_t *inode, uint64_t *cookie) {
+int clx_network_namespace(uint32_t *inode) {
   struct stat status;
   if (stat("/proc/thread-self/ns/net", &status) < 0) return -1;
   *inode = (uint32_t)status.st_ino;
-  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -1;
-  socklen_t length = sizeof *cookie;
-  if (getsockopt(fd, SOL_SOCKET, 71 /* SO_NETNS_COOKIE */, cookie, &length) < 0) *cookie = 0;
-  close(fd);
   return 0;
 }

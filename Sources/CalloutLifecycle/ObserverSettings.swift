@@ -5,7 +5,6 @@ internal import PacketTagging
 
 /// What the programs need to know; same layout as `struct settings` in `lifecycle.h`.
 struct ObserverSettings: BitwiseCopyable {
-  var namespaceCookie: UInt64
   var namespace: UInt32
   var fieldMask: UInt32
   var fieldShift: UInt32
@@ -15,7 +14,6 @@ struct ObserverSettings: BitwiseCopyable {
   var largest: UInt32
   var notSpecified: UInt32
   var queuePurge: UInt32
-  var reserved: UInt32 = 0
 
   init(
     field: MarkField, epoch: Bool, largest: Int, reasons: DropReasons
@@ -26,7 +24,6 @@ struct ObserverSettings: BitwiseCopyable {
     } catch {
       throw .noNamespace(error)
     }
-    namespaceCookie = namespace.cookie
     self.namespace = namespace.inode
     fieldMask = field.mask
     fieldShift = UInt32(field.mask.trailingZeroBitCount)

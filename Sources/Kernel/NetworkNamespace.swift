@@ -6,15 +6,13 @@ internal import CLinux
 public struct NetworkNamespace: Sendable, Hashable {
   /// Its inode in nsfs.
   public let inode: UInt32
-  /// Its cookie, 0 on kernels that have none.
-  public let cookie: UInt64
 
   /// That of the calling thread.
   public static func current() throws(SystemError) -> NetworkNamespace {
-    var (inode, cookie): (UInt32, UInt64) = (0, 0)
-    guard unsafe clx_network_namespace(&inode, &cookie) == 0 else {
+    var inode: UInt32 = 0
+    guard unsafe clx_network_namespace(&inode) == 0 else {
       throw .current("tell the network namespace")
     }
-    return NetworkNamespace(inode: inode, cookie: cookie)
+    return NetworkNamespace(inode: inode)
   }
 }

@@ -35,9 +35,8 @@ int clx_force_receive_buffer(int fd, int bytes);
 int clx_force_send_buffer(int fd, int bytes);
 int clx_receive_buffer(int fd);
 
-/// Tells this thread's network namespace by its inode, and by the cookie that BPF programs see; -1
-/// with errno. The cookie is 0 on kernels that have none.
-int clx_network_namespace(uint32_t *inode, uint64_t *cookie);
+/// Tells this thread's network namespace by its inode; -1 with errno.
+int clx_network_namespace(uint32_t *inode);
 
 /// Whether the network device of that index is there and up.
 bool clx_is_device_up(uint32_t index);

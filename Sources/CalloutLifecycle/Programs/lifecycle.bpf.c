@@ -47,7 +47,7 @@ struct __sk_buff {
 
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
 static u64 (*const ktime)(void) = (void *)5;
-static u64 (*const netns_cookie)(void *context) = (void *)122;
+static long (*const read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 
 struct {
   int (*type)[2];  // BPF_MAP_TYPE_ARRAY
@@ -173,12 +173,24 @@ int read_by_program(u64 *context) {
   return 0;
 }
 
+/// Socket filters are given the skb as another type; what that hides is read here.
+static inline __attribute__((always_inline)) int is_for_our_socket(struct sk_buff *skb) {
+  struct sock *socket = 0;
+  struct net *net = 0;
+  u32 inode = 0;
+  read_kernel(&socket, sizeof socket, __builtin_preserve_access_index(&skb->sk));
+  read_kernel(
+      &net, sizeof net, __builtin_preserve_access_index(&socket->__sk_common.skc_net.net));
+  read_kernel(&inode, sizeof inode, __builtin_preserve_access_index(&net->ns.inum));
+  return inode == settings.netns;
+}
+
 SECTION("cgroup_skb/ingress")
 int reached(struct __sk_buff *context) {
   u32 mark = context->mark;
   if (!(mark & settings.field_mask)) return 1;
   struct sighting *sighting = find(mark);
-  if (!sighting || netns_cookie(context) != settings.netns_cookie) return 1;
+  if (!sighting || !is_for_our_socket((void *)context)) return 1;
   if (!sighting->reached) sighting->reached = now();
   note(sighting, SEEN_REACHED);
   return 1;

@@ -21,8 +21,7 @@ struct sighting {
 
 /// What the programs need to know, in one object that the observer fills in.
 struct settings {
-  u64 netns_cookie;  // of our network namespace
-  u32 netns;         // its inode
+  u32 netns;         // the inode of our network namespace
   u32 field_mask;    // our bits of the mark
   u32 field_shift;   // where they begin
   u32 number_mask;   // the handle's bits, shifted down
@@ -31,7 +30,6 @@ struct settings {
   u32 largest;       // the last handle's number
   u32 not_specified; // enum skb_drop_reason: given where nobody says why
   u32 queue_purge;   // given to what is left in the queue of a socket that is closed
-  u32 reserved;
 };
 
 /// An enum skb_drop_reason in 16 bits: 4 of its subsystem, 12 of its number there.
