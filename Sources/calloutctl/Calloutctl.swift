@@ -13,6 +13,7 @@ struct Calloutctl: ParsableCommand {
     version: calloutVersion,
     subcommands: [
       StatusCommand.self, QueuesCommand.self, TagsCommand.self, EventsCommand.self,
+      TraceCommand.self,
       FiltersCommand.self, CalloutsCommand.self, ReloadCommand.self,
     ])
 }
