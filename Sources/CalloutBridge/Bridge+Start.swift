@@ -236,8 +236,11 @@ extension Bridge {
 
   func queueOptions(_ number: UInt16, _ policy: CompiledPolicy) -> QueueOptions {
     let mayAskConntrack = !board.withLock { $0.refusesConntrack }
+    let wanted = QueueOptions(
+      number: number, copyRange: configuration.copyRange ?? policy.neededBytes)
+    let captured = board.withLock { UInt32(clamping: $0.capture?.snap ?? 0) }
     return QueueOptions(
-      number: number, copyRange: configuration.copyRange ?? policy.neededBytes,
+      number: number, copyRange: max(wanted.copyRange, captured),
       maximumLength: configuration.maximumLength,
       failOpen: configuration.failurePolicy == .permit,
       includesConntrack: mayAskConntrack && policy.callouts.contains(where: \.readsConntrack),

@@ -40,6 +40,7 @@ extension Bridge {
     board.withLock { board in
       board.workers = []
       board.observer = nil
+      board.capture = nil
     }
     if let firewall { await remove(firewall, &report) }
     return report

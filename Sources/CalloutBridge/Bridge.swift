@@ -40,6 +40,7 @@ public final class Bridge: Sendable {
     /// The kernel has said that it cannot send conntrack values.
     var refusesConntrack = false
     var observer: KernelObserver?
+    var capture: CaptureSession?
   }
 
   /// A bridge that does nothing yet.

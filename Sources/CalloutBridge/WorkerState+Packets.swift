@@ -82,7 +82,9 @@ extension WorkerState {
       bytes: bytes, layout: layout, layer: layer,
       metadata: indication.metadata)
     if isLooping { return settle(unsettled, .failing, packet, hook) }
+    let handle = out.packet.handle
     let decision = out.evaluate(packet, policy, callouts, hits: &hits)
+    if tap != nil, handle == 0, out.packet.handle != 0 { copyForCapture(packet) }
     settle(unsettled, decision, packet, hook)
   }
 

@@ -73,7 +73,7 @@ extension WorkerState {
     try? reconfigure(new.oldOptions)
   }
 
-  private mutating func reconfigure(_ options: QueueOptions) throws(BridgeError) {
+  mutating func reconfigure(_ options: QueueOptions) throws(BridgeError) {
     guard socket.options != options else { return }
     do {
       try socket.reconfigure(options)

@@ -25,6 +25,8 @@ struct WorkerState: ~Copyable {
   var counters = WorkerCounters()
   /// The hooks of ours that IPv4 and IPv6 packets can meet.
   var hooks: (ipv4: HookSet, ipv6: HookSet) = ([], [])
+  /// Where tagged packets are copied to while somebody captures.
+  var tap: CaptureTap?
   var lastID: UInt32?
   var now: UInt64 = 0
   var phase = Phase.running

@@ -141,6 +141,15 @@ extension ContextTable {
     return tags
   }
 
+  /// How many contexts the packet bears, or 1 if it bears one under `tag`, else 0.
+  package func contextCount(on packet: TaggedPacket, under tag: ContextTag?) -> Int {
+    guard let slot = slot(packet.handle) else { return 0 }
+    if let tag { return find(tag, slot) == nil ? 0 : 1 }
+    var count = 0
+    forEachAssociation(slot) { _, _ in count += 1 }
+    return count
+  }
+
   private mutating func put(_ association: Association, on target: inout TaggedPacket)
     throws(TaggingError)
   {
