@@ -14,6 +14,9 @@ public struct ControlRequest: Codable, Sendable, Hashable {
     case tags
     /// An `EventLine` for each event, until one side closes the connection.
     case events
+    /// `CaptureLine`s with the bytes of each packet that is tagged, among the `EventLine`s, until one
+    /// side closes the connection.
+    case capture
     /// A `FilterReport` for each filter.
     case filters
     /// A `CalloutReport` for each callout.
@@ -27,16 +30,19 @@ public struct ControlRequest: Codable, Sendable, Hashable {
 
   /// The question's name; a daemon may not know it.
   public var command: String
-  /// Only events of the tag of this name.
+  /// Only events and packets of the tag of this name.
   public var tag: String?
   /// The stream ends after so many events.
   public var count: Int?
+  /// The most bytes of each packet, nil for the whole packet.
+  public var snap: UInt32?
 
   /// A request.
-  public init(_ command: Command, tag: String? = nil, count: Int? = nil) {
+  public init(_ command: Command, tag: String? = nil, count: Int? = nil, snap: UInt32? = nil) {
     self.command = command.rawValue
     self.tag = tag
     self.count = count
+    self.snap = snap
   }
 }
 

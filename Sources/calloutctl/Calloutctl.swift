@@ -13,7 +13,7 @@ struct Calloutctl: ParsableCommand {
     version: calloutVersion,
     subcommands: [
       StatusCommand.self, QueuesCommand.self, TagsCommand.self, EventsCommand.self,
-      TraceCommand.self,
+      TraceCommand.self, CaptureCommand.self,
       FiltersCommand.self, CalloutsCommand.self, ReloadCommand.self,
     ])
 }

@@ -91,6 +91,26 @@ struct CoderTests {
     #expect(try JSONDecoder().decode(EventLine.self, from: Data(line)) == event)
   }
 
+  @Test func `a captured packet has its documented keys and is told from an event`() throws {
+    let packet = PacketLine(
+      time: 1, handle: 2, packetID: 3, queue: 4, layer: "ipforward-v6", device: "eth0",
+      isInbound: true, originalLength: 1500, contexts: 1, bytes: "AQ==")
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .sortedKeys
+    let line = try encoder.encode(CaptureLine(packet: packet))
+    #expect(
+      String(decoding: line, as: UTF8.self) == """
+        {"packet":{"bytes":"AQ==","contexts":1,"device":"eth0","handle":2,"inbound":true,\
+        "layer":"ipforward-v6","length":1500,"packet-id":3,"queue":4,"time":1}}
+        """)
+    #expect(CaptureLine.isOne(Array(line)))
+    #expect(try JSONDecoder().decode(CaptureLine.self, from: line).packet == packet)
+    let begun = CaptureLine(begun: CaptureLine.Beginning(time: 1, snap: 96))
+    #expect(CaptureLine.isOne(Array(try encoder.encode(begun))))
+    #expect(CaptureLine.isOne(Array(try encoder.encode(CaptureLine(lost: 7)))))
+    #expect(!CaptureLine.isOne(Array(#"{"time":1,"event":"exit_netio"}"#.utf8)))
+  }
+
   @Test func `a failure of a newer daemon is still a failure`() throws {
     let text = #"{"error":{"code":"new-kind","message":"m"}}"#
     let failure = try JSONDecoder().decode(ControlFailure.self, from: Data(text.utf8))

@@ -80,6 +80,7 @@ struct ControlServerTests {
       #expect(status.policy.file == "p.yaml")
       await expect(#"{"command":"queues"}"#, .notRunning)
       await expect(#"{"command":"reload"}"#, .notRunning)
+      await expect(#"{"command":"capture"}"#, .notRunning)
     }
   }
 
@@ -88,6 +89,7 @@ struct ControlServerTests {
       await expect("garbage", .malformedRequest)
       await expect(#"{"command":"format-disk"}"#, .unknownCommand)
       await expect(#"{"command":"events","tag":"nope"}"#, .unknownTag)
+      await expect(#"{"command":"capture","snap":0}"#, .malformedRequest)
       await expect(
         String(repeating: "x", count: ControlRequest.maximumLength), .requestTooLong)
       let lines = try await ask(#"{"command":"callouts"}"#)

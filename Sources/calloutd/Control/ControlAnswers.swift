@@ -9,7 +9,7 @@ internal import PacketTagging
 struct ControlAnswers: Sendable {
   let daemon: Daemon
 
-  /// The answer to any request but `events`: JSON without newlines.
+  /// The answer to any request but `events` and `capture`: JSON without newlines.
   func lines(for request: ControlRequest) async throws(ControlFailure) -> [[UInt8]] {
     guard let command = ControlRequest.Command(rawValue: request.command) else {
       throw ControlFailure(.unknownCommand, "there is no command \"\(request.command)\"")
@@ -33,22 +33,44 @@ struct ControlAnswers: Sendable {
         })
     case .callouts: return try encode(daemon.snapshot.calloutReports)
     case .reload: return try encode([try await daemon.reload()])
-    case .events: return []
+    case .events, .capture: return []
     }
   }
 
   /// The stream that answers `events`.
   func eventLines(for request: ControlRequest) throws(ControlFailure) -> EventLines {
-    if let tag = request.tag, daemon.snapshot.roster.entries[tag]?.tag == nil {
-      throw ControlFailure(.unknownTag, "there is no tag \"\(tag)\"; see calloutctl tags")
-    }
+    _ = try tag(for: request)
     return EventLines(events: daemon.bridge.events(), bridge: daemon.bridge, tagName: request.tag)
   }
 
-  private func statistics() async throws(ControlFailure) -> BridgeStatistics {
+  /// The stream that answers `capture`.
+  func captureStream(for request: ControlRequest) async throws(ControlFailure) -> CaptureStream {
+    try checkRunning()
+    let tag = try tag(for: request)
+    // Events first, so that none of a captured packet is missed.
+    let events = try eventLines(for: request)
+    do {
+      let capture = try await daemon.bridge.capture(snap: Int(request.snap ?? .max), tag: tag)
+      return CaptureStream(events: events, capture: capture)
+    } catch {
+      throw ControlFailure(.failed, error.description)
+    }
+  }
+
+  private func tag(for request: ControlRequest) throws(ControlFailure) -> ContextTag? {
+    guard let name = request.tag else { return nil }
+    if let tag = daemon.snapshot.roster.entries[name]?.tag { return tag }
+    throw ControlFailure(.unknownTag, "there is no tag \"\(name)\"; see calloutctl tags")
+  }
+
+  private func checkRunning() throws(ControlFailure) {
     guard daemon.snapshot.phase == .running else {
       throw ControlFailure(.notRunning, "the daemon is starting or stopping; try again later")
     }
+  }
+
+  private func statistics() async throws(ControlFailure) -> BridgeStatistics {
+    try checkRunning()
     do { return try await daemon.bridge.statistics() } catch {
       throw ControlFailure(.failed, error.description)
     }

@@ -22,10 +22,10 @@ struct ControlConnection: Sendable {
           .busy, "\(ControlServer.maximumConnections) connections are open; close some")
       }
       let request = try Self.decode(try await receive())
-      if request.command == ControlRequest.Command.events.rawValue {
-        try await stream(request)
-      } else {
-        for line in try await answers.lines(for: request) { try await send(line) }
+      switch ControlRequest.Command(rawValue: request.command) {
+      case .events: try await stream(request)
+      case .capture: try await capture(request)
+      default: for line in try await answers.lines(for: request) { try await send(line) }
       }
     } catch let failure as ControlFailure {
       guard let line = try? JSONLine.bytes(failure) else { return }
@@ -104,6 +104,9 @@ struct ControlConnection: Sendable {
     if let count = request.count, count < 0 {
       throw ControlFailure(.malformedRequest, "count is \(count), expected 0 or more")
     }
+    if request.snap == 0 {
+      throw ControlFailure(.malformedRequest, "snap is 0, expected 1 or more")
+    }
     return request
   }
 
@@ -111,39 +114,20 @@ struct ControlConnection: Sendable {
   private func stream(_ request: ControlRequest) async throws {
     let lines = try answers.eventLines(for: request)
     if request.count == 0 { return }
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask {
-        // A client that only listens never writes: what ends this is its end.
-        while true { _ = try await socket.read(atMost: 4096) }
+    try await LineStream(socket: socket).run { buffer in
+      var left = request.count ?? .max
+      for await line in lines {
+        try await buffer.waitForRoom()
+        buffer.append(line)
+        left -= 1
+        if left == 0 { break }
       }
-      group.addTask { try await forward(lines, limit: request.count) }
-      defer { group.cancelAll() }
-      try await group.next()
     }
   }
 
-  private func forward(_ lines: EventLines, limit: Int?) async throws {
-    let buffer = EventBuffer()
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask {
-        var left = limit ?? .max
-        for await line in lines {
-          while buffer.isFull { try await Task.sleep(for: .milliseconds(5)) }
-          buffer.append(line)
-          left -= 1
-          if left == 0 { break }
-        }
-        buffer.finish()
-      }
-      group.addTask {
-        for await _ in buffer.signals {
-          let bytes = buffer.take()
-          if !bytes.isEmpty { try await socket.write(Data(bytes)) }
-        }
-        let rest = buffer.take()
-        if !rest.isEmpty { try await socket.write(Data(rest)) }
-      }
-      try await group.waitForAll()
-    }
+  /// Sends packets and their events until the bridge stops or the client goes.
+  private func capture(_ request: ControlRequest) async throws {
+    let stream = try await answers.captureStream(for: request)
+    try await LineStream(socket: socket).run { try await stream.fill($0) }
   }
 }

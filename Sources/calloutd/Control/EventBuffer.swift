@@ -26,8 +26,19 @@ final class EventBuffer: Sendable {
     signal.yield()
   }
 
-  /// Whether the client is so slow that no more should be appended yet.
-  var isFull: Bool { bytes.withLock { $0.count >= Self.limit } }
+  /// Appends a line of JSON; the newline is added.
+  func append(_ line: [UInt8]) {
+    bytes.withLock { bytes in
+      bytes += line
+      bytes.append(UInt8(ascii: "\n"))
+    }
+    signal.yield()
+  }
+
+  /// Waits while the client is so slow that no more should be appended.
+  func waitForRoom() async throws {
+    while bytes.withLock({ $0.count >= Self.limit }) { try await Task.sleep(for: .milliseconds(5)) }
+  }
 
   /// Takes everything that waits.
   func take() -> [UInt8] {
