@@ -16,90 +16,126 @@ import sys
 import time
 
 import traffic
-from programs import LOG, Events, ask, daemon
-from scene import ANY, HEADER, Scene, Screen, exits
+from programs import LOG, Trace, ask, daemon
+from scene import ANY, Scene, Screen, Step
 from traffic import PATIENCE, DemoError, Peer, datagram
 
 INTRODUCTION = """\
-Netfilter hands this host's packets to calloutd, which tags some with a 64-bit context of its own
-and tells what becomes of each. Below are real packets, between namespaces that this demo made, and
-what `calloutctl events` said of them. The reason tells how a context ended; a certainty of exact
-means that the kernel or a verdict said so of this very packet, observed that it was known by its
-handle, inferred (not met here) that it was concluded."""
+Netfilter hands this host's packets to calloutd, which tags some with a 64-bit context of its own;
+programs inside the kernel note what becomes of each. Below are real packets, between namespaces
+that this demo made, and what `calloutctl trace` says of them: milliseconds since the first event
+and since the one before, the event, the layer, how it is known, and how the context ended."""
+
+TAGGED, LEFT = "outbound-transport-v4", "outbound-ippacket-v4"
+CAME, ARRIVED = "inbound-ippacket-v4", "inbound-transport-v4"
+OUTBOUND = f"this host > peer, tagged at {TAGGED} (OUTPUT)"
+INBOUND = f"peer > this host, tagged at {CAME} (PREROUTING)"
+
+
+def sent(end: str = "transmitted on demo0") -> list[Step]:
+    """The life of a packet that a device takes."""
+    return [
+        Step("entered_netio", TAGGED, "exact"),
+        Step("exit_netio", LEFT, "exact"),
+        Step("send_complete", TAGGED, ANY, ANY),
+        Step("context_removed", TAGGED, ANY, end),
+    ]
 
 
 def scenes(peer: Peer) -> list[Scene]:
     """What is sent, in this order."""
-    tagged, left = "outbound-transport-v4", "outbound-ippacket-v4"
-    arrived = "inbound-transport-v4"
-    outbound = f"this host > peer, tagged at {tagged} (OUTPUT)"
-    inbound = "peer > this host, tagged at inbound-ippacket-v4 (PREROUTING)"
     return [
         Scene(
             "dns-query",
             "A DNS query",
-            f"UDP to port 53, {outbound}",
-            "A filter at the next layer met it by its handle, a number in the packet's mark. After\n"
-            "that layer none of ours lies ahead: it is let go, and its context ends as released.",
-            exits(left),
+            f"UDP to port 53, {OUTBOUND}",
+            "A filter at the next layer met it by its handle, a number in the packet's mark. Then\n"
+            "it left the stack, and the device took it.",
+            sent(),
             traffic.query,
         ),
         Scene(
             "dns-answer",
             "The answer to it",
-            f"UDP from port 53, {inbound}",
-            "The same on the way in: the context lived from PREROUTING to INPUT.",
-            exits(arrived),
-            lambda: int(peer.read()),
+            f"UDP from port 53, {INBOUND}",
+            "On the way in its last layer is INPUT; then it reached a socket. Callout waits a moment\n"
+            "for its reader, whom the kernel does not always show.",
+            [
+                Step("entered_netio", CAME, "exact"),
+                Step("exit_netio", ARRIVED, "exact"),
+                Step("receive_complete", CAME, ANY, ANY),
+                Step("context_removed", CAME, ANY, "delivered.*"),
+            ],
+            peer.read,
         ),
         Scene(
             "web",
             "A web page, by curl",
-            f"TCP to port 80, {outbound}",
+            f"TCP to port 80, {OUTBOUND}",
             "Each packet of the connection has a context of its own; this was the first, the SYN.",
-            exits(left),
+            sent(),
             traffic.request,
             least_lives=4,
-            start="curl started",
         ),
         Scene(
             "closed",
             "A datagram to a closed port",
-            f"UDP to port 9, {inbound}",
-            "UDP to a closed port: netfilter let it go. What the kernel did after that, here drop it\n"
-            "for want of a socket, only the kernel's own events can tell (not part of this build).",
-            exits(arrived),
+            f"UDP to port 9, {INBOUND}",
+            "Netfilter let it go; the kernel dropped it for want of a socket, and says where.",
+            [
+                Step("entered_netio", CAME, "exact"),
+                Step("exit_netio", ARRIVED, "exact"),
+                Step("context_removed", CAME, "exact", r"dropped NO_SOCKET in \w+\+0x\w+.*"),
+            ],
             lambda: peer.send(9),
         ),
         Scene(
+            "filtered",
+            "A datagram that an iptables rule drops",
+            f"UDP to port 4444, {OUTBOUND}",
+            "Callout let it go on; somebody else's rule in POSTROUTING dropped it after that.",
+            [
+                Step("entered_netio", TAGGED, "exact"),
+                Step("exit_netio", LEFT, "exact"),
+                Step("context_removed", TAGGED, "exact", r"dropped NETFILTER_DROP in \w+\+0x\w+.*"),
+            ],
+            lambda: datagram(4444),
+        ),
+        Scene(
             "blocked",
-            "A blocked datagram",
-            f"UDP to port 666, {outbound}",
-            "One filter tagged it, the next blocked it. No exit_netio, as it never left; its context\n"
-            "ends all the same, and says why. (The peer will be asked whether it got it.)",
-            [("context_removed", tagged, "blocked", "exact")],
+            "A datagram that Callout blocks",
+            f"UDP to port 666, {OUTBOUND}",
+            "One filter tagged it, the next blocked it: no exit_netio, as it never left. (The peer\n"
+            "will be asked whether it got it.)",
+            [
+                Step("entered_netio", TAGGED, "exact"),
+                Step("context_removed", TAGGED, "exact", "blocked"),
+            ],
             lambda: datagram(666),
         ),
         Scene(
             "copied",
             "A datagram that iptables copies",
-            f"UDP to port 7000, {inbound}",
+            f"UDP to port 7000, {INBOUND}",
             "TEE in PREROUTING copied it, mark and all. The copy came by OUTPUT, where a packet that\n"
-            "arrived cannot be: so it is a copy. It shares the context, which the last one ends.",
+            "arrived cannot be: so it is a copy. It shares the context, which ends as the best of them\n"
+            "does: the original found no socket, but a device took the copy.",
             [
-                ("duplicated_by_netio", tagged, None, "observed"),
-                ("exit_netio", left, None, "exact"),
-                ("exit_netio", arrived, None, "exact"),
-                ("context_removed", ANY, "released", "exact"),
+                Step("entered_netio", CAME, "exact"),
+                Step("duplicated_by_netio", TAGGED, "observed", r"copy is packet \d+"),
+                Step("exit_netio", LEFT, "exact"),
+                Step("exit_netio", ARRIVED, "exact"),
+                Step("send_complete", CAME, ANY, "on demo1"),
+                Step("context_removed", CAME, ANY, "transmitted on demo1"),
             ],
             lambda: peer.send(7000),
         ),
         Scene(
             "pended",
             "A datagram that has to wait",
-            f"UDP to port 5000, {outbound}",
+            f"UDP to port 5000, {OUTBOUND}",
             "The delay callout kept it for 200 ms; other packets go on meanwhile.",
-            exits(left),
+            sent(),
             lambda: datagram(5000),
             least_ms=200,
         ),
@@ -111,22 +147,20 @@ def play(screen: Screen, stack: contextlib.ExitStack) -> list[str]:
     traffic.make_network()
     peer = Peer(stack)
     process = stack.enter_context(daemon(LOG))
-    events = Events(stack)
+    trace = Trace(stack)
     deadline = time.monotonic() + PATIENCE
-    while not events.wait("ready", 0.05):
+    while not trace.wait("ready", 0.05):
         if time.monotonic() > deadline:
-            raise DemoError("calloutctl events showed nothing")
+            raise DemoError("calloutctl trace showed nothing")
         datagram(1)
     status = json.loads(ask("status", "--json"))
     screen.line(f"calloutd {status['version']}, policy Sources/Examples/Demo/policy.yaml", "bold")
     screen.line(INTRODUCTION)
-    screen.line()
-    screen.line(HEADER, "dim")
     missing = []
     for number, scene in enumerate(scenes(peer), 1):
-        scene.sent = scene.send()
-        events.wait(scene.tag, PATIENCE, scene.least_lives)
-        scene.lives = events.lives(scene.tag)
+        scene.send()
+        trace.wait(scene.tag, PATIENCE, scene.least_lives)
+        scene.lives = trace.lives(scene.tag)
         screen.scene(number, scene)
         if problem := scene.problem():
             missing.append(f"{scene.title}: {problem}")
@@ -135,6 +169,7 @@ def play(screen: Screen, stack: contextlib.ExitStack) -> list[str]:
     else:
         screen.line()
         screen.line("The peer got the datagram that waited, and not the one that was blocked.")
+    trace.stop()
     return missing + farewell(screen, process)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from scene import Event
+from scene import Life
 from traffic import PATIENCE, DemoError
 
 HERE = Path(__file__).resolve().parent
@@ -45,39 +45,41 @@ def daemon(log: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-class Events:
-    """What `calloutctl events --json` says, collected by tag and context."""
+class Trace:
+    """What `calloutctl trace` prints, life by life."""
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
-        self._lock = threading.Condition(threading.RLock())
-        self._events: list[Event] = []
-        words = [str(BINARIES / "calloutctl"), "events", "--json"]
+        self._changed = threading.Condition()
+        self._lives: list[Life] = []
+        words = [str(BINARIES / "calloutctl"), "trace"]
         self._process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         stack.callback(self._process.kill)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
+        lines: list[str] = []
         for line in self._process.stdout:
-            with self._lock:
-                self._events.append(json.loads(line))
-                self._lock.notify_all()
+            if line.strip():
+                lines.append(line.rstrip())
+                continue
+            with self._changed:
+                self._lives.append(Life(lines))
+                self._changed.notify_all()
+            lines = []
 
-    def lives(self, tag: str) -> dict[str, list[Event]]:
-        lives: dict[str, list[Event]] = {}
-        with self._lock:
-            for event in self._events:
-                if event.get("tag-name") == tag:
-                    lives.setdefault(event["context"], []).append(event)
-        return lives
+    def stop(self) -> None:
+        """Ends the program."""
+        self._process.terminate()
+
+    def lives(self, tag: str) -> list[Life]:
+        """The lives under a tag that have ended."""
+        with self._changed:
+            return [life for life in self._lives if life.tag == tag]
 
     def wait(self, tag: str, seconds: float, least: int = 1) -> bool:
-        """Whether all contexts of the tag that were met have ended in time."""
-
-        def ended() -> bool:
-            lives = self.lives(tag)
-            last = [life[-1]["event"] for life in lives.values()]
-            return len(last) >= least and all(event == "context_removed" for event in last)
-
-        with self._lock:
-            return self._lock.wait_for(ended, seconds)
+        """Whether so many lives under the tag have ended in time."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: sum(life.tag == tag for life in self._lives) >= least, seconds
+            )

@@ -4,28 +4,52 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
-ANY = "any layer"
-HEADER = "   since sent     event               layer                  reason    certainty handle"
-
-Event = dict[str, Any]
-Shape = tuple[str, str, str | None, str]  # event, layer, reason, certainty
+ANY = ".*"
 
 
-def exits(layer: str) -> list[Shape]:
-    """The life of a packet that is let go at its last layer."""
-    return [
-        ("exit_netio", layer, None, "exact"),
-        ("context_removed", layer, "released", "exact"),
-    ]
+@dataclass
+class Step:
+    """One event of a life: a line of `calloutctl trace`, or what such a line should say."""
+
+    event: str
+    layer: str
+    certainty: str
+    end: str = ""
+    """How it ended, as a regular expression where it is expected."""
+
+    def matches(self, seen: Step) -> bool:
+        wanted = (self.event, self.layer, self.certainty, self.end)
+        found = (seen.event, seen.layer, seen.certainty, seen.end)
+        return all(re.fullmatch(one, other) for one, other in zip(wanted, found, strict=True))
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.event, self.layer, self.certainty, self.end)))
 
 
-def matches(seen: Shape, wanted: Shape) -> bool:
-    return seen == wanted or (wanted[1] == ANY and seen[::2] == wanted[::2])
+@dataclass
+class Life:
+    """What `calloutctl trace` printed of one context."""
+
+    lines: list[str]
+
+    @property
+    def tag(self) -> str:
+        return self.lines[0].split("=")[0]
+
+    @property
+    def milliseconds(self) -> float:
+        return float(self.lines[-1].split()[0])
+
+    @property
+    def steps(self) -> list[Step]:
+        rows = [line.split() for line in self.lines[1:]]
+        return [Step(*row[3:6], " ".join(row[6:])) for row in rows]
 
 
 @dataclass
@@ -36,32 +60,29 @@ class Scene:
     title: str
     route: str
     story: str
-    expected: list[Shape]
-    send: Callable[[], int]
-    """Sends it and returns when, on CLOCK_MONOTONIC."""
+    expected: list[Step]
+    send: Callable[[], object]
     least_ms: float = 0
     least_lives: int = 1
-    start: str = "sent"
-    sent: int = 0
-    lives: dict[str, list[Event]] = field(default_factory=dict)
+    lives: list[Life] = field(default_factory=list)
 
     def problem(self) -> str | None:
         """What is missing or wrong, None if every life is as expected."""
         if len(self.lives) < self.least_lives:
             return f"{len(self.lives)} packets with tag {self.tag}, expected {self.least_lives}"
-        for key, events in self.lives.items():
-            seen = [(e["event"], e["layer"], e.get("reason"), e["certainty"]) for e in events]
-            for what in self.expected:
-                found = [one for one in seen if matches(one, what)]
-                if not found:
-                    return f"{key}: no {' '.join(filter(None, what))}"
-                seen.remove(found[0])
+        for life in self.lives:
+            seen = life.steps
+            for step in self.expected:
+                found = next((one for one in seen if step.matches(one)), None)
+                if found is None:
+                    return f"{life.lines[0]}: no {step}"
+                seen.remove(found)
             if seen:
-                return f"{key}: {seen[0][0]} was not expected"
-            if events[-1]["event"] != "context_removed":
-                return f"{key}: context_removed was not the last event"
-            if (events[0]["time"] - self.sent) / 1e6 < self.least_ms:
-                return f"{key}: gone before {self.least_ms:.0f} ms were over"
+                return f"{life.lines[0]}: {seen[0]} was not expected"
+            if life.steps[-1].event != "context_removed":
+                return f"{life.lines[0]}: context_removed was not the last event"
+            if life.milliseconds < self.least_ms:
+                return f"{life.lines[0]}: gone before {self.least_ms:.0f} ms were over"
         return None
 
 
@@ -79,30 +100,24 @@ class Screen:
     def line(self, text: str = "", style: str | None = None) -> None:
         print(self.paint(style, text) if style else text, flush=True)
 
-    def row(self, start: int, event: Event) -> None:
-        milliseconds = (event["time"] - start) / 1e6
-        reason = event.get("reason", "")
-        style = {"blocked": "bad", "released": "good"}.get(reason, "blue")
-        name = self.paint("bold", f"{event['event']:<19}")
-        self.line(
-            f"  {milliseconds:+9.2f} ms  {name} {event['layer']:<22}"
-            f" {self.paint(style, f'{reason:<9}')} {event['certainty']:<8} {event['handle']:>6}"
-        )
+    def life(self, life: Life) -> None:
+        self.line(f"   {life.lines[0]}")
+        for line, step in zip(life.lines[1:], life.steps, strict=True):
+            line = line.replace(step.event, self.paint("bold", step.event), 1)
+            if step.end:
+                style = "bad" if re.match("blocked|dropped", step.end) else "good"
+                line = line.removesuffix(step.end) + self.paint(style, step.end)
+            self.line(line)
 
     def scene(self, number: int, scene: Scene) -> None:
         self.line()
         self.line(f"{number}  {scene.title}", "bold")
         self.line(f"   {scene.route}", "dim")
-        for context, events in list(scene.lives.items())[:1]:
-            self.line(f"  {0:+9.2f} ms  {scene.start}; then tagged: {scene.tag} = {context}")
-            for event in events:
-                self.row(scene.sent, event)
+        if scene.lives:
+            self.life(scene.lives[0])
         if len(scene.lives) > 1:
-            self.line(
-                f"{'':14}and {len(scene.lives) - 1} more packets of it, each with such a life"
-            )
-        problem = scene.problem()
+            self.line(f"   and {len(scene.lives) - 1} more packets of it, each with such a life")
         for text in scene.story.splitlines():
             self.line(f"   {text}", "dim")
-        if problem:
+        if problem := scene.problem():
             self.line(f"   MISSING  {problem}", "bad")

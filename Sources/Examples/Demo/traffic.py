@@ -26,6 +26,7 @@ ip link set demo1 up
 ip -n peer link set peer0 up
 ip -n monitor link set monitor0 up
 iptables -t mangle -A PREROUTING -p udp --dport 7000 -j TEE --gateway {MONITOR}
+iptables -t mangle -A POSTROUTING -p udp --dport 4444 -j DROP
 """
 
 
