@@ -83,7 +83,7 @@ extension NetnsTests {
           let sender = Sender(to: "10.9.1.2", mark: Self.foreign)
           let taken = sender.send(count: Self.count)
           let isEnded = try await eventually(within: patience) {
-            try await bridge.statistics().tagging.live == 0
+            try await isQuiet(bridge)
           }
           #expect(isEnded)
           try await expectAccounting(bridge)

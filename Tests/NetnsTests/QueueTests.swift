@@ -40,7 +40,7 @@ extension NetnsTests {
             return Background { sender.send(count: 10_000) }
           }
           for sender in senders { sender.join() }
-          try await expectSoon { try await bridge.statistics().tagging.live == 0 }
+          try await expectSoon { try await isQuiet(bridge) }
           let arrived = try topology.departures()
           try await expectSoon {
             try receivers.map(\.count).reduce(0, +) + topology.drops(peer: 1, port: 7)

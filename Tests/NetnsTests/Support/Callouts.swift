@@ -141,6 +141,13 @@ func expectAccounting(
   #expect(all.tagging.associated == all.tagging.ended + all.tagging.live, sourceLocation: location)
 }
 
+/// Whether no packet waits in a queue and no context is left: between two batches there may be none
+/// although more packets wait.
+func isQuiet(_ bridge: Bridge) async throws -> Bool {
+  let statistics = try await bridge.statistics()
+  return statistics.tagging.live == 0 && statistics.queues.allSatisfy { $0.waiting == 0 }
+}
+
 /// Expects that a condition comes to hold within ten seconds.
 func expectSoon(
   location: SourceLocation = #_sourceLocation, _ condition: () async throws -> Bool
