@@ -15,6 +15,7 @@ extension Bridge {
     let (firewall, policy) = board.withLock { ($0.firewall, $0.policy?.policy) }
     guard phase == .running else { throw .wrongState("the bridge is not running") }
     var result = BridgeStatistics()
+    result.warnings = warnings
     result.backend = firewall?.backend.rawValue ?? "unmanaged"
     result.isObserved = isObserved
     if let failure = board.withLock({ $0.observer?.failure }) {
@@ -23,7 +24,6 @@ extension Bridge {
     }
     result.markMask = field?.mask
     result.epoch = epoch
-    result.warnings = warnings
     result.notifyFailures = stream.notifyFailures
     result.tags = names.map { TagStatistics(tag: $0.tag, name: $0.name, associated: 0, ended: 0) }
     for (shard, worker) in workers.enumerated() {

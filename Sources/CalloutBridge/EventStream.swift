@@ -133,8 +133,12 @@ final class EventStream: Sendable {
     var order = EventOrder()
     while true {
       let isLast = isStopping.load(ordering: .sequentiallyConsistent)
-      let watermark = isLast ? .max : Self.watermark(sources, delay: delay)
+      var watermark = isLast ? .max : Self.watermark(sources, delay: delay)
       let isIdle = Self.gather(sources, into: &order)
+      // What found no room in the order may be earlier than what did.
+      for source in sources {
+        if let left = source.ring.peek() { watermark = min(watermark, left.time) }
+      }
       handOut(&order, upTo: watermark)
       if isLast, isIdle { return }
       if isIdle, order.isEmpty {
@@ -149,14 +153,11 @@ final class EventStream: Sendable {
     }
   }
 
-  /// Takes what lies in the rings; true if nothing did.
+  /// Takes what lies in the rings, as far as there is room; true if nothing did.
   private static func gather(_ sources: [EventSource], into order: inout EventOrder) -> Bool {
-    var isIdle = true
+    let isIdle = sources.allSatisfy { $0.ring.count == 0 }
     for source in sources {
-      while !order.isFull, let event = source.ring.pop() {
-        order.add(event)
-        isIdle = false
-      }
+      while !order.isFull, let event = source.ring.pop() { order.add(event) }
     }
     return isIdle
   }

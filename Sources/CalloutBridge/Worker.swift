@@ -68,7 +68,8 @@ extension WorkerState {
     }
     for command in mailbox.close() { command(&self) }
     out.contexts.endAll(.ownerGone)
-    // The stream outlives the workers, so what is left finds room.
+    // The stream outlives the workers, so what is left finds room. This clock must not hold it back.
+    clock.rest()
     while out.contexts.eventBacklog > 0 {
       stream.wake()
       MonotonicClock.sleep(nanoseconds: 1_000_000)

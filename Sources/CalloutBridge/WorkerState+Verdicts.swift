@@ -77,11 +77,14 @@ extension WorkerState {
     let departure = Departure(from: departing.hook, towardsLoopback: departing.towardsLoopback)
     let ours = departing.isIPv6 ? hooks.ipv6 : hooks.ipv4
     if handle != 0 {
-      let isInbound = departing.hook == .prerouting || departing.hook == .input
+      let isInbound = departing.hook == .input
+      let isFollowed =
+        out.contexts.isObserved
+        && (out.contexts.observesDelivery || !isInbound && departing.hook != .prerouting)
       if !departure.followers.intersection(ours).isEmpty {
         if out.rewritten.length > 0 { noteRewrittenFlow(handle) }
         out.contexts.depart(handle, departure, isInbound: isInbound)
-      } else if out.contexts.isObserved {
+      } else if isFollowed {
         out.contexts.leave(
           handle, departure, isInbound: isInbound, departing.certainty,
           layer: departing.packet.layer)

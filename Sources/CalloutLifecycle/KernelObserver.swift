@@ -18,6 +18,7 @@ public final class KernelObserver: SightingSource {
   private let array: SharedArray<Sighting>
   /// What the kernel said to each program.
   public let findings: [(program: ObserverProgram, support: FeatureSupport)]
+  public let tellsDelivery: Bool
   private let programs: [LoadedProgram]
   private let attachments = Mutex(Attachments())
 
@@ -25,19 +26,6 @@ public final class KernelObserver: SightingSource {
     var watchers = 0
     var links: [Link] = []
     var failure: SystemError?
-  }
-
-  /// A program in the kernel, not yet attached.
-  private final class LoadedProgram: Sendable {
-    private let program: ObserverProgram
-    private let descriptor: OwnedDescriptor
-
-    init(_ program: ObserverProgram, _ descriptor: consuming OwnedDescriptor) {
-      self.program = program
-      self.descriptor = descriptor
-    }
-
-    func attach() throws(SystemError) -> Link { Link(try program.attach(descriptor)) }
   }
 
   /// Keeps a program attached.
@@ -63,7 +51,7 @@ public final class KernelObserver: SightingSource {
     var programs: [LoadedProgram] = []
     for program in ObserverProgram.allCases {
       do throws(SystemError) {
-        let loaded = LoadedProgram(program, try program.load(map: map, settings: settings))
+        let loaded = try LoadedProgram(program, map: map, settings: settings)
         // Some kernels load what they then refuse to attach.
         _ = try loaded.attach()
         programs.append(loaded)
@@ -75,6 +63,7 @@ public final class KernelObserver: SightingSource {
     }
     self.findings = findings
     self.programs = programs
+    tellsDelivery = programs.contains { $0.program == .reached }
   }
 
   /// What was seen, by handle.
@@ -87,11 +76,16 @@ public final class KernelObserver: SightingSource {
   public func watch() {
     attachments.withLock { attachments in
       attachments.watchers += 1
-      guard attachments.watchers == 1 else { return }
-      do throws(SystemError) {
-        for program in programs { attachments.links.append(try program.attach()) }
-      } catch {
-        attachments.failure = error
+      guard attachments.links.count < programs.count else { return }
+      attachments.links = []
+      attachments.failure = nil
+      for program in programs {
+        do throws(SystemError) {
+          attachments.links.append(Link(try program.attach()))
+        } catch {
+          // The next watcher tries again.
+          attachments.failure = error
+        }
       }
     }
   }

@@ -32,7 +32,7 @@ public enum ObserverProgram: String, Sendable, CaseIterable {
   }
 
   /// Where it is attached: a tracepoint, or the root of the control groups.
-  private var attachment: String {
+  fileprivate var attachment: String {
     switch self {
     case .sent: "tracepoint net_dev_start_xmit"
     case .dropped: "tracepoint kfree_skb"
@@ -79,15 +79,31 @@ public enum ObserverProgram: String, Sendable, CaseIterable {
     return try OwnedDescriptor(checking: program, operation: "load a program for \(attachment)")
   }
 
-  /// Attaches it, once loaded, as long as the descriptor that it returns is kept.
-  func attach(_ program: borrowing OwnedDescriptor) throws(SystemError) -> OwnedDescriptor {
-    let link: CInt
-    if self == .reached {
-      let root = try ControlGroups.openRoot()
-      link = clb_attach_to_cgroup(program.number, root.number)
-    } else {
-      link = clb_attach(program.number)
-    }
-    return try OwnedDescriptor(checking: link, operation: "attach to \(attachment)")
+}
+
+/// A program in the kernel, not yet attached.
+final class LoadedProgram: Sendable {
+  let program: ObserverProgram
+  private let descriptor: OwnedDescriptor
+  /// Where it is attached, if not to a tracepoint.
+  private let controlGroup: OwnedDescriptor?
+
+  init(
+    _ program: ObserverProgram, map: borrowing OwnedDescriptor, settings: ObserverSettings
+  ) throws(SystemError) {
+    self.program = program
+    descriptor = try program.load(map: map, settings: settings)
+    controlGroup = program == .reached ? try ControlGroups.openRoot() : nil
+  }
+
+  /// Attaches it as long as the descriptor that it returns is kept.
+  func attach() throws(SystemError) -> OwnedDescriptor {
+    let number = descriptor.number
+    let link =
+      switch controlGroup {
+      case .some(let group): clb_attach_to_cgroup(number, group.number)
+      case nil: clb_attach(number)
+      }
+    return try OwnedDescriptor(checking: link, operation: "attach to \(program.attachment)")
   }
 }

@@ -81,7 +81,7 @@ struct ContextEntry: BitwiseCopyable {
     set { flags = newValue ? flags | 4 : flags & ~4 }
   }
 
-  /// Let go on its way in.
+  /// Let go at INPUT: this host is where it goes.
   var isInbound: Bool {
     get { flags & 8 != 0 }
     set { flags = newValue ? flags | 8 : flags & ~8 }
@@ -96,6 +96,11 @@ struct ContextEntry: BitwiseCopyable {
   var isDatagram: Bool {
     get { flags & 32 != 0 }
     set { flags = newValue ? flags | 32 : flags & ~32 }
+  }
+  /// Let go to where another hook of ours can meet it.
+  var isExpected: Bool {
+    get { flags & 128 != 0 }
+    set { flags = newValue ? flags | 128 : flags & ~128 }
   }
   /// That its way through the stack is complete has been told.
   var isComplete: Bool {

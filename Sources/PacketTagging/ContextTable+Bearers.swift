@@ -171,6 +171,7 @@ extension ContextTable {
     entries[slot].waiting &-= entries[slot].waiting > 0 ? 1 : 0
     entries[slot].increment(departure)
     entries[slot].isInbound = isInbound
+    entries[slot].isExpected = true
     entries[slot].time = now
     watch(slot)
   }

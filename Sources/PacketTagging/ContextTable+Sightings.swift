@@ -20,12 +20,15 @@ extension ContextTable {
   static var laterLook: UInt32 { 50 }
 
   /// How long the kernel is observed after the last context has ended, in nanoseconds.
-  static var idleTime: UInt64 { 1_000_000_000 }
+  static var idleTime: UInt64 { 5_000_000_000 }
   /// How late an event that the kernel brought about is told, in nanoseconds.
   package static var longestDelay: UInt64 { 80_000_000 }
 
   /// Whether the kernel tells what becomes of packets that were let go.
   public var isObserved: Bool { sightings != nil }
+
+  /// Whether it also tells that of packets for this host.
+  public var observesDelivery: Bool { source?.tellsDelivery ?? false }
 
   /// Notes that a waiting bearer was let go where no hook of ours can meet it again.
   ///
@@ -37,6 +40,7 @@ extension ContextTable {
     guard let slot = slot(handle) else { return }
     emitForAll(.exitNetIO, slot, certainty, layer: layer)
     depart(handle, departure, isInbound: isInbound)
+    entries[slot].isExpected = false
   }
 
   /// Ends the contexts of which the kernel has told the end; looks at `limit` handles at most.
@@ -78,6 +82,7 @@ extension ContextTable {
 
   mutating func watchKernel() {
     isWatchingKernel = true
+    lastBusy = now
     source?.watch()
   }
 
@@ -105,7 +110,9 @@ extension ContextTable {
     let layer = entries[slot].first.layer
     detail = EventDetail(time: max(fate.completion, entries[slot].time), device: sighting.device)
     if entries[slot].isFragment, fate.reason == .delivered { reassemble(slot, layer: layer) }
-    if let completed = fate.completed, !entries[slot].isComplete {
+    if let completed = fate.completed, !entries[slot].isComplete,
+      fate.isFinal || fate.reason == .delivered
+    {
       if sighting.seen.contains(.devices) {
         emitForAll(.clonedByNetIO, slot, .inferred, layer: layer)
       }

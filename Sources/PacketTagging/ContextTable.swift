@@ -74,6 +74,8 @@ public struct ContextTable: ~Copyable {
   var extras: FixedArray<ExtraAssociation>
   var freeExtra: UInt32 = 0
   var resting: IndexRing
+  /// Ended handles whose packets may still be under way: used again only when there are no others.
+  var lingering: IndexRing
   /// Handles whose packets were let go, to be looked at now and then.
   var watched: IndexRing
   /// Those of them at which nobody has looked yet.
@@ -122,6 +124,7 @@ public struct ContextTable: ~Copyable {
     extras = FixedArray(capacity: capacity + 1)
     extras.append(ExtraAssociation())
     resting = IndexRing(capacity: capacity + 1)
+    lingering = IndexRing(capacity: source == nil ? 0 : capacity + 1)
     watched = IndexRing(capacity: capacity + 1)
     leaving = IndexRing(capacity: sightings == nil ? 0 : capacity + 1)
     outlet = EventOutlet(ring: events, reserve: capacity + 1)
@@ -176,6 +179,9 @@ public struct ContextTable: ~Copyable {
     } else if entries.count <= capacity {
       slot = entries.count
       entries.append(ContextEntry())
+    } else if let first = lingering.first, now &- entries[Int(first.slot)].time >= options.rest {
+      slot = Int(first.slot)
+      lingering.removeFirst()
     } else {
       counters.handlesRefused &+= 1
       throw .handlesExhausted
@@ -195,10 +201,17 @@ public struct ContextTable: ~Copyable {
       endAssociation(slot, at: 0, ending, certainty, layer: layer)
     }
     let parent = Int(entries[slot].parent)
+    // What is seen of a packet after its end must not be told of the handle's next one.
+    let mayReturn =
+      isObserved && (reason == .lost || reason == .released || entries[slot].ownRoaming != 0)
     entries[slot].isLive = false
     entries[slot].parent = 0
     entries[slot].time = now
-    resting.append(UInt32(truncatingIfNeeded: slot), at: milliseconds)
+    if mayReturn {
+      lingering.append(UInt32(truncatingIfNeeded: slot), at: milliseconds)
+    } else {
+      resting.append(UInt32(truncatingIfNeeded: slot), at: milliseconds)
+    }
     guard parent != 0, entries[parent].isLive else { return }
     entries[parent].decrement(.sharer)
     if ending.rank > entries[parent].best.rank { entries[parent].best = ending }

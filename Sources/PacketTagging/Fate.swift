@@ -43,10 +43,14 @@ struct Fate {
       waitsForReader = !isRead && sighting.ended == 0
       // The witness at the socket knows the handle, not the buffer.
       if sighting.ended == 0 { certainty = .observed }
-    } else if seen.contains(.sent) {
+    } else if seen.contains(.sent), !entry.isInbound {
+      // Not after INPUT: what is sent then is another packet, to which the mark was handed on.
       (reason, completed, time) = (.transmitted, .sendComplete, sighting.sent)
-    } else if entry.isFragment, entry.isInbound, seen.contains(.freed) {
-      (reason, completed) = (.reassembled, .reassembledFragment)
+      // The one that was sent is a copy, as long as another hook of ours is to be met.
+      if entry.isExpected { patience = longPatience }
+    } else if entry.isFragment, seen.contains(.freed) {
+      (reason, completed, certainty) = (.reassembled, .reassembledFragment, .observed)
+      patience = longPatience
     } else if seen.contains(.left) {
       reason = .leftNamespace
     } else if seen.contains(.dropped) {
@@ -55,8 +59,10 @@ struct Fate {
       // The stack itself took it: a request that it answers, the opening of a connection.
       (reason, completed) = (.delivered, .receiveComplete)
     } else if seen.contains(.freed) {
-      // Parts of it may still wait in a device's queue.
-      (reason, certainty) = (.released, .inferred)
+      // Fragments or segments of it may still wait in a device's queue.
+      let isArriving = entry.count(.prerouting) > 0
+      (reason, completed) = isArriving ? (.delivered, .receiveComplete) : (.released, nil)
+      certainty = .inferred
       patience = longPatience
     } else {
       return nil
@@ -66,12 +72,12 @@ struct Fate {
       sighting.ended == 0 ? completion : Sighting.nanoseconds(sighting.ended, before: now)
     end = max(completion, last)
     tellsDrop = reason == .dropped || reason == .delivered && !isRead
-    if waitsForReader {
-      isFinal = completion &+ Self.readingTime <= now
-      if isFinal { end = now }
-    } else {
-      isFinal = end &+ patience <= now
+    if waitsForReader { patience = Self.readingTime }
+    isFinal = end &+ patience <= now || isLast
+    // What a deadline tells is told of now.
+    if isFinal, patience != Self.quietTime {
+      end = now
+      if certainty == .inferred { completion = now }
     }
-    isFinal = isFinal || isLast
   }
 }

@@ -45,7 +45,8 @@ extension ContextTable {
     for index in 0..<FragmentRing.capacity where fragments[index].key == key {
       let other = Int(fragments[index].slot)
       guard other != slot, entries[other].isLive, entries[other].isFragment,
-        entries[other].lastID == fragments[index].packetID, entries[other].waiting == 0
+        entries[other].lastID == fragments[index].packetID, entries[other].waiting == 0,
+        entries[other].count(.sharer) == 0
       else { continue }
       emitForAll(.reassembledFragment, other, .observed, layer: layer)
       entries[other].roaming = 0

@@ -6,6 +6,8 @@ public import Kernel
 public protocol SightingSource: AnyObject, Sendable {
   /// What was seen, by handle; valid as long as the source.
   var sightings: SharedView<Sighting> { get }
+  /// Whether it is told that packets reached sockets.
+  var tellsDelivery: Bool { get }
   /// Packets under handles are about to be let go.
   func watch()
   /// There are none under way any more; each call follows one of `watch`.
@@ -71,7 +73,7 @@ public struct Sighting: BitwiseCopyable, Sendable, Equatable {
   @inlinable
   public init() {}
 
-  /// Nanoseconds of CLOCK_MONOTONIC; right if `time` is less than 73 minutes before `now`.
+  /// Nanoseconds of CLOCK_MONOTONIC; right if `time` is less than 36 minutes before `now`.
   static func nanoseconds(_ time: UInt32, before now: UInt64) -> UInt64 {
     let units = now >> 10
     let age = UInt64(UInt32(truncatingIfNeeded: units) &- time)

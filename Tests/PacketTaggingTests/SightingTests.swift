@@ -13,6 +13,8 @@ import Testing
     var testDescription: String
     var seen: Sighting.Seen
     var isInbound = false
+    var isArriving = false
+    var isExpected = false
     var isDatagram = false
     var isFragment = false
     /// Milliseconds between the last note and the look.
@@ -73,8 +75,22 @@ import Testing
       testDescription: "freed on its way out, long ago", seen: .freed, age: 2100, isFreed: true,
       reason: .released, certainty: .inferred),
     Case(
-      testDescription: "a fragment freed", seen: .freed, isInbound: true, isFragment: true,
-      isFreed: true, reason: .reassembled, completed: .reassembledFragment),
+      testDescription: "a fragment freed", seen: .freed, isFragment: true, age: 2100,
+      isFreed: true, reason: .reassembled, completed: .reassembledFragment, certainty: .observed),
+    Case(
+      testDescription: "freed after PREROUTING: it may be forwarded", seen: .freed,
+      isArriving: true, isFreed: true, reason: nil, completed: .receiveComplete,
+      certainty: .inferred),
+    Case(
+      testDescription: "freed after PREROUTING, long ago", seen: .freed, isArriving: true,
+      age: 2100, isFreed: true, reason: .delivered, completed: .receiveComplete,
+      certainty: .inferred),
+    Case(
+      testDescription: "sent, but another hook of ours is to be met", seen: .sent,
+      isExpected: true, reason: nil, completed: .sendComplete),
+    Case(
+      testDescription: "a reply that bears the mark of what it answers", seen: [.sent, .freed],
+      isInbound: true, isFreed: true, reason: .delivered, completed: .receiveComplete),
     Case(
       testDescription: "met in another namespace", seen: [.left, .freed], isFreed: true,
       reason: .leftNamespace),
@@ -86,6 +102,8 @@ import Testing
     var entry = ContextEntry()
     entry.isInbound = line.isInbound
     entry.isDatagram = line.isDatagram
+    entry.isExpected = line.isExpected
+    if line.isArriving { entry.increment(.prerouting) }
     entry.isFragment = line.isFragment
     var sighting = Sighting()
     sighting.seen = line.seen
@@ -110,6 +128,7 @@ import Testing
     private let calls = Mutex<[String]>([])
     init() throws { array = try SharedArray(count: 1 << 12) }
     var sightings: SharedView<Sighting> { array.view }
+    var tellsDelivery: Bool { true }
     func watch() { calls.withLock { $0.append("watch") } }
     func rest() { calls.withLock { $0.append("rest") } }
     var log: [String] { calls.withLock { $0 } }
@@ -135,7 +154,7 @@ import Testing
     #expect(events.last?.reason == .transmitted)
     #expect(events.last?.device == 3)
     #expect(source.log == ["watch"])
-    rig.advance(1100)
+    rig.advance(5100)
     look(rig)
     #expect(source.log == ["watch", "rest"])
     _ = rig.tagged([(8, rig.tag())])
@@ -163,6 +182,58 @@ import Testing
       look(rig)
     }
     #expect(rig.story() == ["entered_netio", "exit_netio", "lost"])
+  }
+
+  @Test func `packets that are blocked at once do not turn the observer on and off`() throws {
+    let source = try Source()
+    let rig = Rig(mask: 0x0fff_ff00, source: source)
+    let tag = rig.tag()
+    rig.advance(60_000)
+    for _ in 0..<5 {
+      let packet = rig.tagged([(7, tag)])
+      rig.finish(packet, .blocked)
+      look(rig)
+    }
+    #expect(source.log == ["watch"])
+  }
+
+  @Test func `a handle whose packet may still be under way is not the next one's`() throws {
+    let rig = Rig(mask: 0x0fff_ff00, source: try Source())
+    let tag = rig.tag()
+    let lost = rig.tagged([(7, tag)])
+    leave(lost, rig)
+    for _ in 0..<45 {
+      rig.advance(50)
+      look(rig)
+    }
+    #expect(rig.story().last == "lost")
+    rig.advance(1000)
+    #expect(rig.tagged([(8, tag)]).handle != lost.handle)
+  }
+
+  @Test func `a fragment that copies share is not ended with its packet`() throws {
+    let rig = Rig(mask: 0x0fff_ff00, source: try Source())
+    let (shared, moved) = (rig.tag(), rig.tag(.move))
+    let first = fragment(rig)
+    #expect(rig.put(1, shared, first) == nil)
+    let second = fragment(rig)
+    #expect(rig.put(2, shared, second) == nil && rig.put(3, moved, second) == nil)
+    rig.letGo(first, from: .prerouting)
+    rig.letGo(second, from: .prerouting)
+    // Back at the hook that it has left: a copy, which bears the tags that follow copies.
+    let copy = rig.meet(second.handle, at: .prerouting, flow: 0)
+    #expect(rig.get(shared, copy) == 2)
+    _ = rig.meet(first.handle, at: .input, flow: 0)
+    #expect(rig.get(shared, copy) == 2)
+    rig.advance(100)
+    _ = rig.tagged([(99, shared)])
+    #expect(rig.get(shared, copy) == 2)
+  }
+
+  private func fragment(_ rig: Rig) -> TestPacket {
+    let packet = rig.packet(flow: 0)
+    packet.packet.fragmentKey = 5
+    return packet
   }
 
   @Test func `handles beyond what the kernel can note are not given out`() throws {
