@@ -101,8 +101,10 @@ filters:
     weight: 10
     action: callout-unknown
     callout: bench-tags
-  # A later layer of ours keeps the handles on the packets' marks, so that each packet's mark is
-  # written, as every other side does. No rule sends packets there.
+"""
+# Where verdicts alone tell, a later layer of ours keeps the handles on the packets' marks, so that
+# each packet's mark is written, as every other side does. No rule sends packets there.
+LATER = """\
   - name: everything later
     layer: outbound-ippacket-v4
     action: permit
@@ -126,7 +128,8 @@ class Calloutd(Subject):
 
     def words(self, settings: Settings) -> list[str]:
         policy = OUTPUT / f"{self.name}.yaml"
-        policy.write_text(POLICY.format(**vars(settings), lifecycle=self._lifecycle))
+        text = POLICY.format(**vars(settings), lifecycle=self._lifecycle)
+        policy.write_text(text + (LATER if self._lifecycle == "verdicts" else ""))
         return [str(RELEASE / "calloutd"), "run", "--config", str(policy), "--socket", SOCKET]
 
     def is_ready(self) -> bool:

@@ -27,9 +27,6 @@ extension ContextTable {
   /// Whether the kernel tells what becomes of packets that were let go.
   public var isObserved: Bool { sightings != nil }
 
-  /// Whether it also tells that of packets for this host.
-  public var observesDelivery: Bool { source?.tellsDelivery ?? false }
-
   /// Notes that a waiting bearer was let go where no hook of ours can meet it again.
   ///
   /// Its contexts live on until the kernel has told of its end.
@@ -111,7 +108,7 @@ extension ContextTable {
     detail = EventDetail(time: max(fate.completion, entries[slot].time), device: sighting.device)
     if entries[slot].isFragment, fate.reason == .delivered { reassemble(slot, layer: layer) }
     if let completed = fate.completed, !entries[slot].isComplete,
-      fate.isFinal || fate.reason == .delivered
+      fate.isFinal || sighting.seen.contains(.reached)
     {
       if sighting.seen.contains(.devices) {
         emitForAll(.clonedByNetIO, slot, .inferred, layer: layer)

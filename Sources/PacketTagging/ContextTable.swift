@@ -84,6 +84,8 @@ public struct ContextTable: ~Copyable {
   /// What the kernel saw, handle by handle; nil if it is not observed.
   let sightings: SharedView<Sighting>?
   let source: (any SightingSource)?
+  /// Whether the kernel also tells what becomes of packets for this host.
+  public let observesDelivery: Bool
   /// Whether the source has been asked to watch.
   var isWatchingKernel = false
   /// When there was a context last.
@@ -107,6 +109,7 @@ public struct ContextTable: ~Copyable {
     self.issuer = issuer
     let shardBits = Int.bitWidth - (options.shards - 1).leadingZeroBitCount
     self.source = source
+    observesDelivery = source?.tellsDelivery ?? false
     let sightings = source?.sightings
     self.sightings = sightings
     var numberBits = options.field?.handleBits ?? 0

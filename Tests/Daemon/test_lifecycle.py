@@ -35,11 +35,10 @@ def ends(lines: list[dict]) -> list[dict]:
     return [line for line in lines if line["event"] == "context_removed"]
 
 
-def test_a_sent_packet_names_its_device(start, net, sink, sender) -> None:
+def test_a_sent_packet_names_its_device(start, net, sender) -> None:
     daemon = start(policy(OUTPUT, TAG))
-    receiver, source = sink(PORT), sender(PORT)
+    source = sender(PORT)
     lines = watching(daemon, lambda: source.send(3), 3)
-    receiver.expect(3)
     assert daemon.status()["source"] == "kernel"
     assert {line["reason"] for line in ends(lines)} == {"transmitted"}
     assert all(line["device"] for line in ends(lines))
@@ -90,6 +89,7 @@ def probe(space: Namespace, *prefix: str) -> dict[str, str]:
     return {each["name"]: each["support"] for each in map(json.loads, lines)}
 
 
+@pytest.mark.skipif(not UNIT.exists(), reason="the unit is not in the guest lane's machine")
 def test_the_capabilities_of_the_unit_suffice(net) -> None:
     bounded = "--bounding-set=" + ",".join(capabilities(UNIT.read_text()))
     assert probe(net.host, "setpriv", bounded) == probe(net.host)
