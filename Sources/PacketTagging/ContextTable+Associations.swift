@@ -62,7 +62,7 @@ extension ContextTable {
           FragmentRing.Element(
             key: packet.fragmentKey, slot: UInt32(truncatingIfNeeded: slot), packetID: packet.id))
       }
-      entries[slot].isDatagram = packet.isDatagram
+      if isObserved { entries[slot].isDatagram = packet.isDatagram }
       entries[slot].first = association
       entries[slot].associations = 1
       packet.handle = handle(slot)

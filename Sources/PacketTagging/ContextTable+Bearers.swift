@@ -170,8 +170,10 @@ extension ContextTable {
     guard let slot = slot(handle) else { return }
     entries[slot].waiting &-= entries[slot].waiting > 0 ? 1 : 0
     entries[slot].increment(departure)
-    entries[slot].isInbound = isInbound
-    entries[slot].isExpected = true
+    if isObserved {
+      entries[slot].isInbound = isInbound
+      entries[slot].isExpected = true
+    }
     entries[slot].time = now
     watch(slot)
   }
