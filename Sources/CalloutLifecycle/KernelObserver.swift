@@ -18,6 +18,7 @@ public final class KernelObserver: SightingSource {
   private let array: SharedArray<Sighting>
   /// What the kernel said to each program.
   public let findings: [(program: ObserverProgram, support: FeatureSupport)]
+  /// Whether the program at sockets is among those that the kernel takes.
   public let tellsDelivery: Bool
   private let programs: [LoadedProgram]
   private let attachments = Mutex(Attachments())
