@@ -66,46 +66,51 @@ struct ContextEntry: BitwiseCopyable {
     digest = 0
   }
 
+  private subscript(flag bit: UInt8) -> Bool {
+    @inline(__always) get { flags & bit != 0 }
+    @inline(__always) set { flags = newValue ? flags | bit : flags & ~bit }
+  }
+
   var isLive: Bool {
-    get { flags & 1 != 0 }
-    set { flags = newValue ? flags | 1 : flags & ~1 }
+    get { self[flag: 1] }
+    set { self[flag: 1] = newValue }
   }
   /// In the sweeper's ring.
   var isWatched: Bool {
-    get { flags & 2 != 0 }
-    set { flags = newValue ? flags | 2 : flags & ~2 }
+    get { self[flag: 2] }
+    set { self[flag: 2] = newValue }
   }
   /// Borne by a clone that its callout has not sent.
   var isKept: Bool {
-    get { flags & 4 != 0 }
-    set { flags = newValue ? flags | 4 : flags & ~4 }
+    get { self[flag: 4] }
+    set { self[flag: 4] = newValue }
   }
 
   /// Let go at INPUT: this host is where it goes.
   var isInbound: Bool {
-    get { flags & 8 != 0 }
-    set { flags = newValue ? flags | 8 : flags & ~8 }
+    get { self[flag: 8] }
+    set { self[flag: 8] = newValue }
   }
   /// A fragment of a packet.
   var isFragment: Bool {
-    get { flags & 16 != 0 }
-    set { flags = newValue ? flags | 16 : flags & ~16 }
+    get { self[flag: 16] }
+    set { self[flag: 16] = newValue }
   }
 
   /// A datagram, which its reader frees.
   var isDatagram: Bool {
-    get { flags & 32 != 0 }
-    set { flags = newValue ? flags | 32 : flags & ~32 }
+    get { self[flag: 32] }
+    set { self[flag: 32] = newValue }
   }
   /// Let go to where another hook of ours can meet it.
   var isExpected: Bool {
-    get { flags & 128 != 0 }
-    set { flags = newValue ? flags | 128 : flags & ~128 }
+    get { self[flag: 128] }
+    set { self[flag: 128] = newValue }
   }
   /// That its way through the stack is complete has been told.
   var isComplete: Bool {
-    get { flags & 64 != 0 }
-    set { flags = newValue ? flags | 64 : flags & ~64 }
+    get { self[flag: 64] }
+    set { self[flag: 64] = newValue }
   }
 
   func count(_ departure: Departure) -> UInt8 {

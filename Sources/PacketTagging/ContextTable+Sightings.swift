@@ -95,7 +95,6 @@ extension ContextTable {
   /// Tells what the kernel was seen to do with the bearers of a handle; true if that is their end.
   ///
   /// Not inlined, so that the loops which call it stay small where nothing is observed.
-  @discardableResult
   @inline(never)
   mutating func endIfSeen(
     _ slot: Int, _ sightings: SharedView<Sighting>, isLast: Bool = false
