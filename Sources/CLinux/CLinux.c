@@ -125,7 +125,7 @@ int clx_unix_listen(const char *path, mode_t mode) {
   if (fd < 0) return -1;
   // On Linux the file that bind makes takes the socket's own mode.
   if (fchmod(fd, mode) < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 ||
-      listen(fd, 16) < 0)
+      listen(fd, SOMAXCONN) < 0)
     return close_keeping_errno(fd);
   return fd;
 }

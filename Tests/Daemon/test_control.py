@@ -109,7 +109,7 @@ def test_a_bad_request_gets_a_typed_error(daemon, request_line: bytes, code: str
 
 
 def test_half_a_line_then_close_is_harmless(daemon) -> None:
-    for _ in range(50):
+    for _ in range(200):
         with dial(daemon) as connection:
             connection.sendall(b'{"command": "sta')
     wait_for(lambda: daemon.status().get("state") == "running", "room for another connection")
