@@ -137,8 +137,12 @@ let package = Package(
     .testTarget(
       name: "NetnsTests",
       dependencies: [
-        "CalloutBridge", "CalloutTestSupport", "FirewallRules", "NetfilterQueue", "PacketViews",
+        "CalloutBridge", "CalloutLifecycle", "CalloutTestSupport", "FirewallRules",
+        "NetfilterQueue", "PacketViews",
       ],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "CalloutLifecycleTests", dependencies: ["CalloutLifecycle"],
       swiftSettings: testSettings),
     .testTarget(
       name: "CalloutBridgeTests", dependencies: ["CalloutBridge"], swiftSettings: testSettings),

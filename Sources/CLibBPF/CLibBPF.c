@@ -21,13 +21,15 @@ static struct bpf_program *choose(struct bpf_object *object, const struct clb_re
     bpf_program__set_autoload(program, is_wanted);
     if (is_wanted) chosen = program;
   }
-  struct bpf_map *map = bpf_object__find_map_by_name(object, request->map);
+  struct bpf_map *sightings = bpf_object__find_map_by_name(object, "sightings");
+  struct bpf_map *bearers = bpf_object__find_map_by_name(object, "bearers");
   struct bpf_map *settings = bpf_object__find_map_by_name(object, ".rodata");
-  if (!chosen || !map || !settings) {
+  if (!chosen || !sightings || !bearers || !settings) {
     errno = ENOENT;
     return NULL;
   }
-  if (bpf_map__reuse_fd(map, request->map_descriptor) < 0 ||
+  if (bpf_map__reuse_fd(sightings, request->sightings) < 0 ||
+      bpf_map__reuse_fd(bearers, request->bearers) < 0 ||
       bpf_map__set_initial_value(settings, request->settings, request->settings_size) < 0)
     return NULL;
   return chosen;

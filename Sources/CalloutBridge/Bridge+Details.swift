@@ -25,6 +25,14 @@ extension Bridge {
   /// Whether the kernel itself tells what becomes of packets; if not, the verdicts do.
   public var isObserved: Bool { board.withLock { $0.observer } != nil }
 
+  /// Whether the copies of packets that are tagged from now on are counted, so that each handle
+  /// lives until the last of them has gone.
+  ///
+  /// That begins a moment after the first tag, on kernels that let their functions be followed.
+  public var countsCopies: Bool {
+    board.withLock { $0.observer }?.bearers?.isCounting ?? false
+  }
+
   /// Puts names to the numbers of an event.
   ///
   /// The first event from a place takes some milliseconds.
@@ -35,12 +43,13 @@ extension Bridge {
     }
     guard event.place != 0 else { return details }
     details.dropReason = DropReasons.ofKernel.name(of: event.dropReason)
-    details.place = places.withLock { places in
-      if let known = places[event.place] { return known }
-      let name = KernelSymbols.name(near: event.place) ?? "0x\(String(event.place, radix: 16))"
-      places[event.place] = name
-      return name
-    }
+    details.place = places.withLock { $0[event.place] } ?? findPlace(event.place)
     return details
+  }
+
+  private func findPlace(_ place: UInt32) -> String {
+    let name = KernelSymbols.name(near: place) ?? "0x\(String(place, radix: 16))"
+    places.withLock { $0[place] = name }
+    return name
   }
 }

@@ -168,8 +168,9 @@ extension Bridge {
     guard let field, configuration.lifecycle == .automatic else { return }
     do {
       let observer = try KernelObserver(field: field, epoch: epoch)
-      for case .unsupported(let reason, let remedy) in observer.findings.map(\.support) {
-        warn("\(reason); \(remedy)")
+      // That copies are inferred is told by each of their events.
+      for (program, support) in observer.findings where program != .cloned {
+        if case .unsupported(let reason, let remedy) = support { warn("\(reason); \(remedy)") }
       }
       board.withLock { $0.observer = observer }
     } catch {

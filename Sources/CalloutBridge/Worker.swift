@@ -62,7 +62,8 @@ extension WorkerState {
       }
       if out.contexts.publishEvents() { stream.wake() }
       if count == 0, !isSweeping {
-        clock.rest()
+        // What comes before the next look is told by it, however late that is.
+        if let look = out.contexts.nextLook { clock.begin(max(look, now)) } else { clock.rest() }
         _ = poller.wait(milliseconds: patience(nextHousekeeping))
       }
     }

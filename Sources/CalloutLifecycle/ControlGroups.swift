@@ -1,17 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Glibc
 internal import Kernel
 
 /// The second version's control groups, at whose root every socket of the machine is met.
 enum ControlGroups {
   /// Opens the root that is mounted here.
   static func openRoot() throws(SystemError) -> OwnedDescriptor {
-    let mounts = try KernelFile.text("/proc/thread-self/mounts") ?? ""
+    guard let root = root(in: try KernelFile.text("/proc/thread-self/mountinfo") ?? "") else {
+      throw SystemError("find a cgroup2 mount", errno: ENOENT)
+    }
+    return try OwnedDescriptor.openDirectory(root)
+  }
+
+  /// Where the whole of it is mounted, according to lines such as
+  /// `41 31 0:38 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw`.
+  static func root(in mounts: String) -> String? {
     for line in mounts.split(separator: "\n") {
       let columns = line.split(separator: " ")
-      guard columns.count > 2, columns[2] == "cgroup2" else { continue }
-      return try OwnedDescriptor.openDirectory(String(columns[1]))
+      guard let dash = columns.firstIndex(of: "-"), dash > 4, columns.count > dash + 1,
+        columns[dash + 1] == "cgroup2", columns[3] == "/"
+      else { continue }
+      return decoded(columns[4])
     }
-    throw SystemError("find a cgroup2 mount", errno: 2)
+    return nil
+  }
+
+  /// Blanks and the like are written as `\040`.
+  private static func decoded(_ path: Substring) -> String {
+    var bytes: [UInt8] = []
+    var rest = path.utf8[...]
+    while let byte = rest.popFirst() {
+      let digits = rest.prefix(3)
+      if byte == UInt8(ascii: "\\"), digits.count == 3,
+        let code = UInt8(String(decoding: digits, as: UTF8.self), radix: 8)
+      {
+        bytes.append(code)
+        rest = rest.dropFirst(3)
+      } else {
+        bytes.append(byte)
+      }
+    }
+    return String(decoding: bytes, as: UTF8.self)
   }
 }

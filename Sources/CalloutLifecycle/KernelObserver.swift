@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CLibBPF
 public import Kernel
 public import PacketTagging
 internal import Synchronization
@@ -10,13 +9,15 @@ internal import Synchronization
 ///
 /// They never change a packet. They are attached only while somebody watches, because each packet of
 /// the machine passes them; nothing is pinned, so they go with the process, however it ends. Each is
-/// loaded by itself, and what the kernel refuses is left out.
+/// loaded by itself, and what the kernel refuses is left out; those that count copies come all or
+/// not at all.
 public final class KernelObserver: SightingSource {
   /// The most handles that are observed; a power of two.
   public static let capacity = 1 << 20
 
   private let array: SharedArray<Sighting>
-  /// What the kernel said to each program.
+  private let counters: CopyCounters?
+  /// What the kernel said to each program; to those that count copies, once.
   public let findings: [(program: ObserverProgram, support: FeatureSupport)]
   /// Whether the program at sockets is among those that the kernel takes.
   public let tellsDelivery: Bool
@@ -25,14 +26,8 @@ public final class KernelObserver: SightingSource {
 
   private struct Attachments {
     var watchers = 0
-    var links: [Link] = []
+    var links: [AttachedProgram] = []
     var failure: SystemError?
-  }
-
-  /// Keeps a program attached.
-  private final class Link: Sendable {
-    private let descriptor: OwnedDescriptor
-    init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
   }
 
   /// Readies the programs for packets of this thread's network namespace whose marks bear handles of
@@ -42,33 +37,40 @@ public final class KernelObserver: SightingSource {
   public init(field: MarkField, epoch: Bool) throws(ObserverError) {
     let settings = try ObserverSettings(
       field: field, epoch: epoch, largest: Self.capacity - 1, reasons: .ofKernel)
-    let map = try Self.makeMap()
-    do {
-      array = try SharedArray(mapping: map, count: Self.capacity)
-    } catch {
-      throw .noMap(error)
-    }
+    let maps = try ObserverMaps(capacity: Self.capacity)
     var findings: [(program: ObserverProgram, support: FeatureSupport)] = []
     var programs: [LoadedProgram] = []
-    for program in ObserverProgram.allCases {
+    for program in ObserverProgram.witnesses {
       do throws(SystemError) {
-        let loaded = try LoadedProgram(program, map: map, settings: settings)
-        // Some kernels load what they then refuse to attach.
-        _ = try loaded.attach()
-        programs.append(loaded)
+        programs.append(try LoadedProgram(program, maps: maps, settings: settings))
         findings.append((program, .supported))
       } catch {
         if program.isEssential { throw .refused(program, error) }
         findings.append((program, program.unsupported(error)))
       }
     }
+    tellsDelivery = programs.contains { $0.program == .reached }
+    do {
+      array = try SharedArray(mapping: maps.sightings, count: Self.capacity)
+    } catch {
+      throw .noMap(error)
+    }
+    do throws(CopyCountingError) {
+      counters = try CopyCounters(maps: maps, settings: settings)
+      findings.append((.cloned, .supported))
+    } catch {
+      counters = nil
+      findings.append((.cloned, error.support))
+    }
     self.findings = findings
     self.programs = programs
-    tellsDelivery = programs.contains { $0.program == .reached }
   }
 
   /// What was seen, by handle.
   public var sightings: SharedView<Sighting> { array.view }
+
+  /// Which buffers bear each handle; nil where the kernel does not let its functions be followed.
+  public var bearers: SharedView<BearerCount>? { counters?.bearers }
 
   /// Why programs could not be attached when they were needed, if that has happened.
   public var failure: SystemError? { attachments.withLock { $0.failure } }
@@ -77,12 +79,13 @@ public final class KernelObserver: SightingSource {
   public func watch() {
     attachments.withLock { attachments in
       attachments.watchers += 1
+      if attachments.watchers == 1 { counters?.watch() }
       guard attachments.links.count < programs.count else { return }
       attachments.links = []
       attachments.failure = nil
       for program in programs {
         do throws(SystemError) {
-          attachments.links.append(Link(try program.attach()))
+          attachments.links.append(try AttachedProgram(program))
         } catch {
           // The next watcher tries again.
           attachments.failure = error
@@ -93,9 +96,10 @@ public final class KernelObserver: SightingSource {
 
   /// Counts one watcher less; the last detaches the programs.
   public func rest() {
-    let links = attachments.withLock { attachments -> [Link] in
+    let links = attachments.withLock { attachments -> [AttachedProgram] in
       attachments.watchers -= 1
       guard attachments.watchers == 0 else { return [] }
+      counters?.rest()
       defer { attachments.links = [] }
       return attachments.links
     }
@@ -105,7 +109,7 @@ public final class KernelObserver: SightingSource {
   /// What the running kernel lets an observer do here.
   public static func probe() -> [KernelFeature] {
     func all(_ support: FeatureSupport) -> [KernelFeature] {
-      ObserverProgram.allCases.map { KernelFeature($0.featureName, support) }
+      (ObserverProgram.witnesses + [.cloned]).map { KernelFeature($0.featureName, support) }
     }
     guard Capability.bpf.isEffective, Capability.perfmon.isEffective else {
       return all(.unknown(reason: "probing needs CAP_BPF and CAP_PERFMON"))
@@ -119,17 +123,6 @@ public final class KernelObserver: SightingSource {
       return all(
         .unsupported(
           reason: "\(error)", remedy: "without it events come from the verdicts alone"))
-    }
-  }
-
-  private static func makeMap() throws(ObserverError) -> OwnedDescriptor {
-    do {
-      return try OwnedDescriptor(
-        checking: unsafe clb_make_array(
-          "callout_seen", UInt32(MemoryLayout<Sighting>.stride), UInt32(capacity)),
-        operation: "make a BPF map")
-    } catch {
-      throw .noMap(error)
     }
   }
 }

@@ -16,22 +16,46 @@ public enum ObserverProgram: String, Sendable, CaseIterable {
   case reached = "reached"
   /// A program reads a packet from its socket.
   case read = "read_by_program"
+  /// A buffer takes over the head of another, and with it the mark.
+  case headCopied = "head_copied"
+  /// A buffer becomes a fragment of another.
+  case fragmentedIPv4 = "fragmented_ipv4"
+  /// The same, of IPv6.
+  case fragmentedIPv6 = "fragmented_ipv6"
+  /// A buffer gives up what its head holds, since it is freed.
+  case headReleased = "head_released"
+  /// A datagram that was read is freed.
+  case datagramFreed = "datagram_freed"
+  /// A buffer loses its mark on the way to another network namespace.
+  case scrubbed
+  /// A buffer is cloned.
+  case cloned
+  /// A buffer is copied with its data.
+  case duplicated
+  /// A buffer is copied with some of its data.
+  case duplicatedInPart = "duplicated_in_part"
+
+  /// Those that tell what becomes of a packet, each by itself.
+  static let witnesses: [Self] = [.sent, .dropped, .freed, .reached, .read]
+  /// Those that count which buffers bear a handle, all together.
+  static let counters = allCases.filter { !witnesses.contains($0) }
 
   /// Without it nothing could be told.
   var isEssential: Bool { self == .sent || self == .dropped }
 
   /// What cannot be told without it.
-  private var purpose: String {
+  private var loss: String {
     switch self {
     case .sent: "which device took a packet"
     case .dropped: "who dropped a packet"
     case .freed: "that the stack itself took a packet"
     case .reached: "that a packet reached a socket"
     case .read: "that a program read a packet"
+    default: "how many copies there are of a packet; they are inferred"
     }
   }
 
-  /// Where it is attached: a tracepoint, or the root of the control groups.
+  /// Where it is attached: a tracepoint, the root of the control groups, or a kernel function.
   fileprivate var attachment: String {
     switch self {
     case .sent: "tracepoint net_dev_start_xmit"
@@ -39,6 +63,15 @@ public enum ObserverProgram: String, Sendable, CaseIterable {
     case .freed: "tracepoint consume_skb"
     case .reached: "cgroup_skb/ingress"
     case .read: "tracepoint skb_copy_datagram_iovec"
+    case .headCopied: "fentry __copy_skb_header"
+    case .fragmentedIPv4: "fentry ip_copy_metadata"
+    case .fragmentedIPv6: "fentry ip6_copy_metadata"
+    case .headReleased: "fentry skb_release_head_state"
+    case .datagramFreed: "fentry __consume_stateless_skb"
+    case .scrubbed: "fentry skb_scrub_packet"
+    case .cloned: "fexit skb_clone"
+    case .duplicated: "fexit skb_copy"
+    case .duplicatedInPart: "fexit __pskb_copy_fclone"
     }
   }
 
@@ -50,29 +83,29 @@ public enum ObserverProgram: String, Sendable, CaseIterable {
     case .freed: "observe-freed"
     case .reached: "observe-reached"
     case .read: "observe-read"
+    default: "observe-copies"
     }
   }
 
   func unsupported(_ error: SystemError) -> FeatureSupport {
     .unsupported(
-      reason: "\(attachment): \(error)", remedy: "without it Callout cannot tell \(purpose)")
+      reason: "\(attachment): \(error)", remedy: "without it Callout cannot tell \(loss)")
   }
 
   /// Loads it; it stays as long as the descriptor.
   func load(
-    map: borrowing OwnedDescriptor, settings: ObserverSettings
+    maps: borrowing ObserverMaps, settings: ObserverSettings
   ) throws(SystemError) -> OwnedDescriptor {
     let object = PackageResources.lifecycle_bpf_o
-    let map = map.number
+    let (sightings, bearers) = (maps.sightings.number, maps.bearers.number)
     let program = unsafe withUnsafeBytes(of: settings) { settings in
       unsafe object.withUnsafeBytes { object in
         unsafe rawValue.withCString { program in
-          unsafe "sightings".withCString { name in
-            var request = unsafe clb_request(
-              object: object.baseAddress, object_size: object.count, program: program, map: name,
-              map_descriptor: map, settings: settings.baseAddress, settings_size: settings.count)
-            return unsafe clb_load(&request)
-          }
+          var request = unsafe clb_request(
+            object: object.baseAddress, object_size: object.count, program: program,
+            sightings: sightings, bearers: bearers, settings: settings.baseAddress,
+            settings_size: settings.count)
+          return unsafe clb_load(&request)
         }
       }
     }
@@ -89,15 +122,16 @@ final class LoadedProgram: Sendable {
   private let controlGroup: OwnedDescriptor?
 
   init(
-    _ program: ObserverProgram, map: borrowing OwnedDescriptor, settings: ObserverSettings
+    _ program: ObserverProgram, maps: borrowing ObserverMaps, settings: ObserverSettings
   ) throws(SystemError) {
     self.program = program
-    descriptor = try program.load(map: map, settings: settings)
+    descriptor = try program.load(maps: maps, settings: settings)
     controlGroup = program == .reached ? try ControlGroups.openRoot() : nil
+    // Some kernels load what they then refuse to attach.
+    _ = try attach()
   }
 
-  /// Attaches it as long as the descriptor that it returns is kept.
-  func attach() throws(SystemError) -> OwnedDescriptor {
+  fileprivate func attach() throws(SystemError) -> OwnedDescriptor {
     let number = descriptor.number
     let link =
       switch controlGroup {
@@ -106,4 +140,10 @@ final class LoadedProgram: Sendable {
       }
     return try OwnedDescriptor(checking: link, operation: "attach to \(program.attachment)")
   }
+}
+
+/// A program that is attached as long as this exists.
+final class AttachedProgram: Sendable {
+  private let descriptor: OwnedDescriptor
+  init(_ program: LoadedProgram) throws(SystemError) { descriptor = try program.attach() }
 }

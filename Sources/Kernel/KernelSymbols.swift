@@ -5,7 +5,7 @@ public enum KernelSymbols {
   /// The function that holds an address, as `nf_hook_slow+0xb6`; nil where it cannot be told, as
   /// without CAP_SYSLOG.
   ///
-  /// Of the address its low half is enough: all code of the kernel lies in the uppermost 4 GiB.
+  /// Of the address its low half is enough: the kernel's code lies in 4 GiB, and `_stext` is in them.
   /// Reads a file of some megabytes, so keep what it returns.
   public static func name(near place: UInt32) -> String? {
     var search = Search(place: place)
@@ -29,13 +29,21 @@ public enum KernelSymbols {
   struct Search {
     let place: UInt32
     private(set) var found: (address: UInt32, name: String)?
+    /// The digits with which the addresses of the kernel's code begin.
+    private var upperHalf: [UInt8] = []
 
     init(place: UInt32) { self.place = place }
 
     /// Looks at `ffffffff81a00000 T name`.
     mutating func look(at line: [UInt8]) {
-      guard line.count > 19, line.starts(with: "ffffffff".utf8), line[16] == UInt8(ascii: " "),
-        "tTwW".utf8.contains(line[17]), let address = Self.number(line[8..<16]), address <= place,
+      guard line.count > 19, line[16] == UInt8(ascii: " "), "tTwW".utf8.contains(line[17]) else {
+        return
+      }
+      if upperHalf.isEmpty {
+        guard line[19...].elementsEqual("_stext".utf8) else { return }
+        upperHalf = Array(line[..<8])
+      }
+      guard line.starts(with: upperHalf), let address = Self.number(line[8..<16]), address <= place,
         address > found?.address ?? 0
       else { return }
       let name = line[19...].prefix { $0 > UInt8(ascii: " ") }

@@ -107,12 +107,13 @@ extension ContextTable {
 
   private mutating func meetCopy(_ slot: Int, _ arrival: Arrival) -> Encounter {
     counters.copies &+= 1
-    let kind: LifeEventKind = arrival.isBridged ? .clonedByNetIO : .duplicatedByNetIO
+    let kind = kindOfCopy(slot, arrival)
     var shares = entries[slot].parent != 0
     var moves = 0
     var sharesOwn = false
     var all = true
     emitForAll(kind, slot, .observed, layer: arrival.layer, otherPacketID: arrival.id)
+    bearers?[Int(handle(slot))].told &+= kind == .clonedByNetIO ? 1 : 1 << 16
     for position in 0..<Int(entries[slot].associations) {
       switch association(slot, at: position).tag.disposition {
       case .share: sharesOwn = true
@@ -148,6 +149,16 @@ extension ContextTable {
     entries[copy].hops = entries[slot].hops
     moveAll(from: slot, to: copy, arrival)
     return countHop(copy)
+  }
+
+  /// As the kernel made it; else by where it came.
+  private func kindOfCopy(_ slot: Int, _ arrival: Arrival) -> LifeEventKind {
+    var isClone = arrival.isBridged
+    if let count = bearerCount(slot), count.copies != count.told {
+      if count.untoldClones == 0 { isClone = false }
+      if count.untoldDuplicates == 0 { isClone = true }
+    }
+    return isClone ? .clonedByNetIO : .duplicatedByNetIO
   }
 
   private mutating func moveAll(from slot: Int, to copy: Int, _ arrival: Arrival) {
@@ -286,6 +297,7 @@ extension ContextTable {
       if entries[slot].waiting == 0, now &- entries[slot].time >= options.sweepAfter,
         entries[slot].count(.sharer) == 0, !entries[slot].isKept
       {
+        if let sightings, endIfSeen(slot, sightings, isLast: true) { continue }
         entries[slot].isWatched = false
         entries[slot].roaming = 0
         end(slot, .lost, .inferred, layer: entries[slot].first.layer)

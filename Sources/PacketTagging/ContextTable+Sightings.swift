@@ -102,17 +102,19 @@ extension ContextTable {
     guard entries[slot].waiting == 0, !entries[slot].isKept, entries[slot].count(.sharer) == 0
     else { return false }
     let sighting = sightings[Int(handle(slot))]
+    let count = bearerCount(slot)
+    let layer = entries[slot].first.layer
+    if let count { tellCopies(slot, count, layer: layer) }
     guard
       let fate = Fate(
-        sighting, entries[slot], now, patience: options.sweepAfter, isLast: isLast)
+        sighting, entries[slot], now, patience: options.sweepAfter, count: count, isLast: isLast)
     else { return false }
-    let layer = entries[slot].first.layer
     detail = EventDetail(time: max(fate.completion, entries[slot].time), device: sighting.device)
     if entries[slot].isFragment, fate.reason == .delivered { reassemble(slot, layer: layer) }
     if let completed = fate.completed, !entries[slot].isComplete,
       fate.isFinal || sighting.seen.contains(.reached)
     {
-      if sighting.seen.contains(.devices) {
+      if count == nil, sighting.seen.contains(.devices) {
         emitForAll(.clonedByNetIO, slot, .inferred, layer: layer)
       }
       emitForAll(completed, slot, fate.certainty, layer: layer)
@@ -131,8 +133,36 @@ extension ContextTable {
     detail = ending
     entries[slot].isWatched = false
     entries[slot].roaming = 0
-    end(slot, fate.reason, fate.certainty, layer: layer)
+    end(slot, fate.reason, fate.certainty, layer: layer, mayReturn: fate.mayReturn)
     detail = nil
     return true
   }
+
+  /// Which buffers bear a handle, if they were counted from its beginning.
+  func bearerCount(_ slot: Int) -> BearerCount? {
+    guard let bearers else { return nil }
+    let count = bearers[Int(handle(slot))]
+    return count.isKnown ? count : nil
+  }
+
+  /// Tells of the copies that the kernel was seen to make and of which no queue of ours has told.
+  private mutating func tellCopies(_ slot: Int, _ count: BearerCount, layer: UInt16) {
+    guard count.copies != count.told else { return }
+    let time = Sighting.nanoseconds(count.copied, before: now)
+    detail = EventDetail(time: max(time, entries[slot].time))
+    // Past the last hook on its way out it is with the devices.
+    let isInStack =
+      entries[slot].isInbound || entries[slot].isExpected || entries[slot].count(.prerouting) > 0
+    for _ in 0..<min(count.untoldClones, Self.mostCopiesTold) {
+      emitForAll(isInStack ? .clonedByNetIO : .clonedByNDIS, slot, .exact, layer: layer)
+    }
+    for _ in 0..<min(count.untoldDuplicates, Self.mostCopiesTold) {
+      emitForAll(.duplicatedByNetIO, slot, .exact, layer: layer)
+    }
+    bearers?[Int(handle(slot))].told = count.copies
+    detail = nil
+  }
+
+  /// Of one packet at one look: as many as a bridge can have ports.
+  private static var mostCopiesTold: Int { 1024 }
 }

@@ -83,6 +83,8 @@ public struct ContextTable: ~Copyable {
   var fragments = FragmentRing()
   /// What the kernel saw, handle by handle; nil if it is not observed.
   let sightings: SharedView<Sighting>?
+  /// Which buffers bear each handle; nil if they are not counted.
+  let bearers: SharedView<BearerCount>?
   let source: (any SightingSource)?
   /// Whether the kernel also tells what becomes of packets for this host.
   public let observesDelivery: Bool
@@ -112,6 +114,7 @@ public struct ContextTable: ~Copyable {
     observesDelivery = source?.tellsDelivery ?? false
     let sightings = source?.sightings
     self.sightings = sightings
+    bearers = source?.bearers
     var numberBits = options.field?.handleBits ?? 0
     // No handle without a place for what the kernel sees of it.
     if let sightings {
@@ -192,13 +195,17 @@ public struct ContextTable: ~Copyable {
     entries[slot].begin(fingerprint: fingerprint, id: id, isClone: isClone, now: now)
     if let sightings {
       sightings[Int(handle(slot))] = Sighting()
+      if let bearers { bearers[Int(handle(slot))] = bearers.isCounting ? BearerCount() : .unknown }
       if !isWatchingKernel { watchKernel() }
     }
     return slot
   }
 
   /// Ends the slot's associations and lets its handle rest.
-  mutating func end(_ slot: Int, _ reason: RemovalReason, _ certainty: Certainty, layer: UInt16) {
+  mutating func end(
+    _ slot: Int, _ reason: RemovalReason, _ certainty: Certainty, layer: UInt16,
+    mayReturn: Bool = false
+  ) {
     let ending = entries[slot].ending(reason)
     while entries[slot].associations > 0 {
       endAssociation(slot, at: 0, ending, certainty, layer: layer)
@@ -206,7 +213,8 @@ public struct ContextTable: ~Copyable {
     let parent = Int(entries[slot].parent)
     // What is seen of a packet after its end must not be told of the handle's next one.
     let mayReturn =
-      isObserved && (reason == .lost || reason == .released || entries[slot].ownRoaming != 0)
+      isObserved
+      && (mayReturn || reason == .lost || reason == .released || entries[slot].ownRoaming != 0)
     entries[slot].isLive = false
     entries[slot].parent = 0
     entries[slot].time = now

@@ -14,6 +14,8 @@ struct Fate {
   var end: UInt64
   /// Whether nothing more is to be waited for.
   var isFinal: Bool
+  /// Whether a copy may still be somewhere.
+  var mayReturn: Bool
   /// Whether a program read it.
   var isRead = false
   /// Whether the reason of a drop belongs to the end.
@@ -26,12 +28,15 @@ struct Fate {
 
   /// Nil if nothing was seen that says where the packet has gone.
   ///
-  /// `isLast` says that there will be no other look.
+  /// `count` tells which buffers bear the handle, if they are counted; `isLast` says that there will
+  /// be no other look.
   init?(
     _ sighting: Sighting, _ entry: ContextEntry, _ now: UInt64, patience longPatience: UInt64,
-    isLast: Bool = false
+    count: BearerCount? = nil, isLast: Bool = false
   ) {
     let seen = sighting.seen
+    let isOver = count?.isOver(first: sighting.buffer) ?? false
+    let isFreed = seen.contains(.freed) || isOver
     let isRefused = seen.contains(.refused) && !seen.contains(.several)
     certainty = seen.contains(.several) ? .observed : .exact
     var time = sighting.ended
@@ -55,10 +60,10 @@ struct Fate {
       reason = .leftNamespace
     } else if seen.contains(.dropped) {
       reason = .dropped
-    } else if seen.contains(.freed), entry.isInbound || seen.contains(.looped) {
+    } else if isFreed, entry.isInbound || seen.contains(.looped) {
       // The stack itself took it: a request that it answers, the opening of a connection.
       (reason, completed) = (.delivered, .receiveComplete)
-    } else if seen.contains(.freed) {
+    } else if isFreed {
       // Fragments or segments of it may still wait in a device's queue.
       let isArriving = entry.count(.prerouting) > 0
       (reason, completed) = isArriving ? (.delivered, .receiveComplete) : (.released, nil)
@@ -73,9 +78,13 @@ struct Fate {
     end = max(completion, last)
     tellsDrop = reason == .dropped || reason == .delivered && !isRead
     if waitsForReader { patience = Self.readingTime }
-    isFinal = end &+ patience <= now || isLast
-    // What a deadline tells is told of now.
-    if isFinal, patience != Self.quietTime {
+    // A copy is known to be somewhere.
+    if count != nil, seen.contains(.several) { patience = longPatience }
+    mayReturn = seen.contains(.several) && !isOver
+    if isOver, certainty == .observed { certainty = .exact }
+    isFinal = isOver || end &+ patience <= now || isLast
+    // Too late to be told in its place among other events.
+    if isFinal, end &+ ContextTable.longestDelay < now {
       end = now
       if certainty == .inferred { completion = now }
     }

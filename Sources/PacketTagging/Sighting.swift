@@ -6,6 +6,8 @@ public import Kernel
 public protocol SightingSource: AnyObject, Sendable {
   /// What was seen, by handle; valid as long as the source.
   var sightings: SharedView<Sighting> { get }
+  /// Which buffers bear each handle; nil if the kernel does not let them be counted.
+  var bearers: SharedView<BearerCount>? { get }
   /// Whether it is told that packets reached sockets.
   var tellsDelivery: Bool { get }
   /// Packets under handles are about to be let go.

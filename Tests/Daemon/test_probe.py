@@ -15,7 +15,8 @@ from nfqueue import queue_status
 FEATURES = {
     "cap-net-admin", "nfqueue", "nfqueue-conntrack", "rules-nft", "rules-nft-compat",
     "rules-iptables", "mark-field", "inject-ipv4", "inject-ipv6", "observe-sent",
-    "observe-dropped", "observe-freed", "observe-reached", "observe-read", "cap-bpf",
+    "observe-dropped", "observe-freed", "observe-reached", "observe-read", "observe-copies",
+    "cap-bpf",
 }  # fmt: skip
 
 

@@ -152,7 +152,8 @@ extension NetnsTests {
       }
     }
 
-    @Test func `copied by TEE, both copies`() async throws {
+    @Test(.disabled(if: countsCopies, "Bearers has it, told exactly"))
+    func `copied by TEE, both copies`() async throws {
       try await withTopology(peers: 3) { topology in
         try topology.enableForwarding()
         try Shell.run(

@@ -126,8 +126,14 @@ import Testing
   final class Source: SightingSource {
     let array: SharedArray<Sighting>
     private let calls = Mutex<[String]>([])
-    init() throws { array = try SharedArray(count: 1 << 12) }
+    init(countsCopies: Bool = false) throws {
+      array = try SharedArray(count: 1 << 12)
+      counts = countsCopies ? try SharedArray(count: 1 << 12) : nil
+      counts?.view.isCounting = countsCopies
+    }
+    let counts: SharedArray<BearerCount>?
     var sightings: SharedView<Sighting> { array.view }
+    var bearers: SharedView<BearerCount>? { counts?.view }
     var tellsDelivery: Bool { true }
     func watch() { calls.withLock { $0.append("watch") } }
     func rest() { calls.withLock { $0.append("rest") } }
@@ -209,6 +215,21 @@ import Testing
     #expect(rig.story().last == "lost")
     rig.advance(1000)
     #expect(rig.tagged([(8, tag)]).handle != lost.handle)
+  }
+
+  @Test func `nor is one of which copies were seen`() throws {
+    let source = try Source()
+    let rig = Rig(mask: 0x0fff_ff00, source: source)
+    let tag = rig.tag()
+    let flooded = rig.tagged([(7, tag)])
+    leave(flooded, rig)
+    source.sightings[Int(flooded.handle)].seen = [.sent, .devices, .several]
+    source.sightings[Int(flooded.handle)].sent = UInt32(truncatingIfNeeded: rig.table.now >> 10)
+    rig.advance(100)
+    look(rig)
+    #expect(rig.story().last == "transmitted")
+    rig.advance(1000)
+    #expect(rig.tagged([(8, tag)]).handle != flooded.handle)
   }
 
   @Test func `a fragment that copies share is not ended with its packet`() throws {

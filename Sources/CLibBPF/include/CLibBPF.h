@@ -12,8 +12,8 @@ struct clb_request {
   const void *object;  ///< an ELF object
   size_t object_size;
   const char *program;  ///< the one program of it that is loaded
-  const char *map;      ///< the map that `map_descriptor` stands in for
-  int map_descriptor;
+  int sightings;  ///< the map that stands in for the object's of that name
+  int bearers;    ///< the same
   const void *settings;  ///< the initial contents of its .rodata
   size_t settings_size;
 };

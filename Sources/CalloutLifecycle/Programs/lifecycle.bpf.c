@@ -57,13 +57,26 @@ struct {
   struct sighting *value;
 } sightings SECTION(".maps");
 
+struct {
+  int (*type)[2];
+  int (*map_flags)[1024];
+  int (*max_entries)[1];
+  u32 *key;
+  struct bearers *value;
+} bearers SECTION(".maps");
+
 /// Set before the programs are loaded.
 const volatile struct settings settings = {};
 
-static inline __attribute__((always_inline)) struct sighting *find(u32 mark) {
+/// The handle in a mark, 0 if there is none of ours.
+static inline __attribute__((always_inline)) u32 handle(u32 mark) {
   u32 number = mark >> settings.field_shift & settings.number_mask;
-  if (!number || number > settings.largest || (mark & settings.epoch_bit) != settings.epoch) return 0;
-  return map_lookup(&sightings, &number);
+  return number > settings.largest || (mark & settings.epoch_bit) != settings.epoch ? 0 : number;
+}
+
+static inline __attribute__((always_inline)) struct sighting *find(u32 mark) {
+  u32 number = handle(mark);
+  return number ? map_lookup(&sightings, &number) : 0;
 }
 
 static inline __attribute__((always_inline)) u32 now(void) {
@@ -105,8 +118,8 @@ static inline __attribute__((always_inline)) int join(
   if (sighting->skb == address) return 1;
   // At a socket of ours the namespace has been told.
   if (place == UNKNOWN && !(sighting->seen & SEEN_REACHED)) return 0;
-  if (sighting->skb) note(sighting, SEEN_SEVERAL);
-  else sighting->skb = address;
+  u64 first = __sync_val_compare_and_swap(&sighting->skb, 0, address);
+  if (first && first != address) note(sighting, SEEN_SEVERAL);
   return 1;
 }
 
@@ -197,5 +210,107 @@ int reached(struct __sk_buff *context) {
   note(sighting, SEEN_REACHED);
   return 1;
 }
+
+// From here on: which buffers bear a handle, where the kernel lets its functions be followed.
+
+/// The argument as a number: the verifier lets nobody calculate with the pointer.
+static inline __attribute__((always_inline)) u64 address_of(u64 *argument) {
+  u64 address = 0;
+  read_kernel(&address, sizeof address, argument);
+  return address;
+}
+
+/// The buffers that bear the handle of `skb`, which is one of them; notes `seen` of the handle.
+static inline __attribute__((always_inline)) struct bearers *bearers_with(
+    struct sk_buff *skb, u32 seen) {
+  u32 mark = skb->mark;
+  if (!(mark & settings.field_mask)) return 0;
+  u32 number = handle(mark);
+  struct sighting *sighting = find(mark);
+  if (!sighting) return 0;
+  // Where the namespace cannot be told, that of another bearer will do: what does not belong here
+  // makes the count wrong, and then it never tells an end.
+  if (!join(sighting, skb, skb->dev) && !sighting->skb) return 0;
+  if (seen) note(sighting, seen);
+  return map_lookup(&bearers, &number);
+}
+
+/// `address` bears what `skb` bears.
+static inline __attribute__((always_inline)) void come(struct sk_buff *skb, u64 address) {
+  struct bearers *bearers = bearers_with(skb, SEEN_SEVERAL);
+  if (!bearers) return;
+  // The address may have been that of an earlier bearer.
+  if (bearers->gone == (u32)address) bearers->gone = 0;
+  __sync_fetch_and_add(&bearers->change, address);
+}
+
+/// `skb` bears nothing from now on.
+static inline __attribute__((always_inline)) void go(struct sk_buff *skb, u64 address) {
+  struct bearers *bearers = bearers_with(skb, 0);
+  if (!bearers || bearers->gone == (u32)address) return;
+  bearers->gone = (u32)address;
+  __sync_fetch_and_add(&bearers->change, -address);
+}
+
+/// Copies, clones and segments take the mark over with the rest of the head.
+SECTION("fentry/__copy_skb_header")
+int head_copied(u64 *context) {
+  come((void *)context[1], address_of(&context[0]));
+  return 0;
+}
+
+/// Fragments take it over by itself; those that were fragments before may have had one.
+static inline __attribute__((always_inline)) int fragmented(u64 *context) {
+  struct sk_buff *to = (void *)context[0], *from = (void *)context[1];
+  if (to->mark == from->mark) return 0;
+  go(to, address_of(&context[0]));
+  come(from, address_of(&context[0]));
+  return 0;
+}
+
+SECTION("fentry/ip_copy_metadata")
+int fragmented_ipv4(u64 *context) { return fragmented(context); }
+
+SECTION("fentry/ip6_copy_metadata")
+int fragmented_ipv6(u64 *context) { return fragmented(context); }
+
+/// All but the datagrams below give up what their head holds when they are freed.
+SECTION("fentry/skb_release_head_state")
+int head_released(u64 *context) {
+  go((void *)context[0], address_of(&context[0]));
+  return 0;
+}
+
+/// A datagram that was read, whose head may have been released just before.
+SECTION("fentry/__consume_stateless_skb")
+int datagram_freed(u64 *context) {
+  go((void *)context[0], address_of(&context[0]));
+  return 0;
+}
+
+/// A packet that leaves for another network namespace loses its mark on the way.
+SECTION("fentry/skb_scrub_packet")
+int scrubbed(u64 *context) {
+  if (context[1] & 0xff) go((void *)context[0], address_of(&context[0]));
+  return 0;
+}
+
+static inline __attribute__((always_inline)) int count_copy(u64 *context, u64 copy, u32 one) {
+  if (!copy) return 0;
+  struct bearers *bearers = bearers_with((void *)context[0], 0);
+  if (!bearers) return 0;
+  bearers->copied = now();
+  __sync_fetch_and_add(&bearers->copies, one);
+  return 0;
+}
+
+SECTION("fexit/skb_clone")
+int cloned(u64 *context) { return count_copy(context, context[2], 1); }
+
+SECTION("fexit/skb_copy")
+int duplicated(u64 *context) { return count_copy(context, context[2], 1 << 16); }
+
+SECTION("fexit/__pskb_copy_fclone")
+int duplicated_in_part(u64 *context) { return count_copy(context, context[4], 1 << 16); }
 
 char LICENSE[] SECTION("license") = "GPL";

@@ -19,6 +19,19 @@ struct sighting {
   u32 seen;     // bits below; the upper half is the reason of the last drop
 };
 
+/// The buffers that bear one handle, counted; same layout as Swift's `BearerCount`.
+///
+/// The one in `sighting.skb` is the first; of all others each is added when it becomes a bearer and
+/// each, the first too, taken away when it is one no longer. So nothing is left if the two together
+/// are 0: what was missed only makes that late.
+struct bearers {
+  u64 change;  // the sum of the addresses that came less those that went
+  u32 gone;    // low half of the address that went last
+  u32 copied;  // when a copy was made last, as in `sighting`
+  u32 copies;  // clones made; in the upper half, copies of the data too
+  u32 told;    // the observer's own
+};
+
 /// What the programs need to know, in one object that the observer fills in.
 struct settings {
   u32 netns;         // the inode of our network namespace

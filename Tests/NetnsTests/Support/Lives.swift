@@ -2,6 +2,7 @@
 
 import CalloutBridge
 import CalloutEngine
+import CalloutLifecycle
 import CalloutTestSupport
 import PacketTagging
 import Testing
@@ -29,7 +30,7 @@ func lives(
   at layers: [Layer], count: Int = 1, protocolNumber: UInt8 = 17, only: UInt64? = nil,
   disposition: CopyDisposition = .share, configure: (inout BridgeConfiguration) -> Void = { _ in },
   context: @escaping @Sendable (borrowing ClassifiedPacket) -> UInt64 = { $0.sequence },
-  pended: PendedBody? = nil,
+  pended: PendedBody? = nil, preparing prepare: (Bridge) async throws -> Void = { _ in },
   classify: @escaping TaggedBody = { _, _, _ in },
   during traffic: () async throws -> Void
 ) async throws -> Lives {
@@ -55,6 +56,7 @@ func lives(
   ) {
     let warnings = try await bridge.statistics().warnings
     #expect(bridge.isObserved, "\(warnings)")
+    try await prepare(bridge)
     try await traffic()
     try await expectSoon { log.reasons().count >= count }
     try await expectSoon { try await bridge.statistics().tagging.live == 0 }
@@ -66,4 +68,9 @@ func lives(
   }
   #expect(result.ends.count == count)
   return result
+}
+
+/// Whether this kernel lets its functions be followed.
+let countsCopies = KernelObserver.probe().contains {
+  $0.name == "observe-copies" && $0.support == .supported
 }
