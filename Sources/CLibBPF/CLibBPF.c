@@ -7,32 +7,59 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 int clb_make_array(const char *name, uint32_t value_size, uint32_t entries) {
   LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
   return bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(uint32_t), value_size, entries, &options);
 }
 
-/// Readies the object so that loading it loads the one program. Returns it, or NULL with errno.
-static struct bpf_program *choose(struct bpf_object *object, const struct clb_request *request) {
-  struct bpf_program *program, *chosen = NULL;
-  bpf_object__for_each_program(program, object) {
-    int is_wanted = strcmp(bpf_program__name(program), request->program) == 0;
-    bpf_program__set_autoload(program, is_wanted);
-    if (is_wanted) chosen = program;
+/// The program that a list of names begins with, and goes past it; NULL with errno.
+static struct bpf_program *next_program(struct bpf_object *object, const char **names) {
+  char name[64];
+  size_t length = strcspn(*names, " ");
+  if (length >= sizeof name) {
+    errno = ENAMETOOLONG;
+    return NULL;
+  }
+  memcpy(name, *names, length);
+  name[length] = 0;
+  *names += length + ((*names)[length] == ' ');
+  return bpf_object__find_program_by_name(object, name);
+}
+
+/// Readies the object so that loading it loads the wanted programs; -1 with errno.
+static int prepare(struct bpf_object *object, const struct clb_request *request) {
+  struct bpf_program *program;
+  bpf_object__for_each_program(program, object) bpf_program__set_autoload(program, false);
+  for (const char *rest = request->programs; *rest;) {
+    if (!(program = next_program(object, &rest))) return -1;
+    bpf_program__set_autoload(program, true);
   }
   struct bpf_map *sightings = bpf_object__find_map_by_name(object, "sightings");
   struct bpf_map *bearers = bpf_object__find_map_by_name(object, "bearers");
   struct bpf_map *settings = bpf_object__find_map_by_name(object, ".rodata");
-  if (!chosen || !sightings || !bearers || !settings) {
-    errno = ENOENT;
-    return NULL;
+  if (!sightings || !bearers || !settings ||
+      bpf_map__reuse_fd(sightings, request->sightings) < 0 ||
+      bpf_map__reuse_fd(bearers, request->bearers) < 0)
+    return -1;
+  return bpf_map__set_initial_value(settings, request->settings, request->settings_size);
+}
+
+/// Makes descriptors that outlive the object; -1 with errno.
+static int keep_programs(struct bpf_object *object, const struct clb_request *request) {
+  size_t count = 0;
+  for (const char *rest = request->programs; *rest; count++) {
+    int kept = fcntl(bpf_program__fd(next_program(object, &rest)), F_DUPFD_CLOEXEC, 3);
+    if (kept < 0) {
+      int saved = errno;
+      while (count-- > 0) close(request->descriptors[count]);
+      errno = saved;
+      return -1;
+    }
+    request->descriptors[count] = kept;
   }
-  if (bpf_map__reuse_fd(sightings, request->sightings) < 0 ||
-      bpf_map__reuse_fd(bearers, request->bearers) < 0 ||
-      bpf_map__set_initial_value(settings, request->settings, request->settings_size) < 0)
-    return NULL;
-  return chosen;
+  return 0;
 }
 
 int clb_load(const struct clb_request *request) {
@@ -40,14 +67,13 @@ int clb_load(const struct clb_request *request) {
   struct bpf_object *object =
       bpf_object__open_mem(request->object, request->object_size, NULL);
   if (!object) return -1;
-  struct bpf_program *program = choose(object, request);
-  int descriptor = -1;
-  if (program && bpf_object__load(object) == 0)
-    descriptor = fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 3);
+  int result = prepare(object, request);
+  if (result == 0) result = bpf_object__load(object) == 0 ? 0 : -1;
+  if (result == 0) result = keep_programs(object, request);
   int saved = errno;
   bpf_object__close(object);
   errno = saved;
-  return descriptor;
+  return result;
 }
 
 int clb_attach(int program) { return bpf_raw_tracepoint_open(NULL, program); }

@@ -24,20 +24,13 @@ final class CopyCounters: Sendable {
   }
 
   init(maps: borrowing ObserverMaps, settings: ObserverSettings) throws(CopyCountingError) {
-    var programs: [LoadedProgram] = []
-    for program in ObserverProgram.counters {
-      do throws(SystemError) {
-        programs.append(try LoadedProgram(program, maps: maps, settings: settings))
-      } catch {
-        throw CopyCountingError(support: program.unsupported(error))
-      }
-    }
     do throws(SystemError) {
+      programs = try LoadedProgram.load(
+        ObserverProgram.counters, maps: maps, settings: settings)
       array = try SharedArray(mapping: maps.bearers, count: KernelObserver.capacity)
     } catch {
       throw CopyCountingError(support: ObserverProgram.cloned.unsupported(error))
     }
-    self.programs = programs
   }
 
   var bearers: SharedView<BearerCount> { array.view }

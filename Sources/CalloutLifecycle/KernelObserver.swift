@@ -42,7 +42,10 @@ public final class KernelObserver: SightingSource {
     var programs: [LoadedProgram] = []
     for program in ObserverProgram.witnesses {
       do throws(SystemError) {
-        programs.append(try LoadedProgram(program, maps: maps, settings: settings))
+        let loaded = try LoadedProgram.load([program], maps: maps, settings: settings)
+        // Some kernels load what they then refuse to attach.
+        for each in loaded { _ = try AttachedProgram(each) }
+        programs += loaded
         findings.append((program, .supported))
       } catch {
         if program.isEssential { throw .refused(program, error) }

@@ -89,29 +89,8 @@ public enum ObserverProgram: String, Sendable, CaseIterable {
 
   func unsupported(_ error: SystemError) -> FeatureSupport {
     .unsupported(
-      reason: "\(attachment): \(error)", remedy: "without it Callout cannot tell \(loss)")
+      reason: "\(error)", remedy: "without it Callout cannot tell \(loss)")
   }
-
-  /// Loads it; it stays as long as the descriptor.
-  func load(
-    maps: borrowing ObserverMaps, settings: ObserverSettings
-  ) throws(SystemError) -> OwnedDescriptor {
-    let object = PackageResources.lifecycle_bpf_o
-    let (sightings, bearers) = (maps.sightings.number, maps.bearers.number)
-    let program = unsafe withUnsafeBytes(of: settings) { settings in
-      unsafe object.withUnsafeBytes { object in
-        unsafe rawValue.withCString { program in
-          var request = unsafe clb_request(
-            object: object.baseAddress, object_size: object.count, program: program,
-            sightings: sightings, bearers: bearers, settings: settings.baseAddress,
-            settings_size: settings.count)
-          return unsafe clb_load(&request)
-        }
-      }
-    }
-    return try OwnedDescriptor(checking: program, operation: "load a program for \(attachment)")
-  }
-
 }
 
 /// A program in the kernel, not yet attached.
@@ -119,23 +98,53 @@ final class LoadedProgram: Sendable {
   let program: ObserverProgram
   private let descriptor: OwnedDescriptor
   /// Where it is attached, if not to a tracepoint.
-  private let controlGroup: OwnedDescriptor?
+  private let controlGroup: ControlGroup?
 
-  init(
-    _ program: ObserverProgram, maps: borrowing ObserverMaps, settings: ObserverSettings
-  ) throws(SystemError) {
+  private init(
+    _ program: ObserverProgram, _ descriptor: consuming OwnedDescriptor, _ group: ControlGroup?
+  ) {
     self.program = program
-    descriptor = try program.load(maps: maps, settings: settings)
-    controlGroup = program == .reached ? try ControlGroups.openRoot() : nil
-    // Some kernels load what they then refuse to attach.
-    _ = try attach()
+    self.descriptor = descriptor
+    controlGroup = group
+  }
+
+  /// Loads programs, all or none; each stays as long as what is returned for it.
+  static func load(
+    _ programs: [ObserverProgram], maps: borrowing ObserverMaps, settings: ObserverSettings
+  ) throws(SystemError) -> [LoadedProgram] {
+    let root = programs.contains(.reached) ? try ControlGroup.openRoot() : nil
+    let names = programs.map(\.rawValue).joined(separator: " ")
+    let object = PackageResources.lifecycle_bpf_o
+    let (sightings, bearers) = (maps.sightings.number, maps.bearers.number)
+    var descriptors = [CInt](repeating: -1, count: programs.count)
+    let result = unsafe withUnsafeBytes(of: settings) { settings in
+      unsafe object.withUnsafeBytes { object in
+        unsafe names.withCString { names in
+          unsafe descriptors.withUnsafeMutableBufferPointer { descriptors in
+            var request = unsafe clb_request(
+              object: object.baseAddress, object_size: object.count, programs: names,
+              descriptors: descriptors.baseAddress, sightings: sightings, bearers: bearers,
+              settings: settings.baseAddress, settings_size: settings.count)
+            return unsafe clb_load(&request)
+          }
+        }
+      }
+    }
+    guard result == 0 else {
+      let first = programs.first?.attachment ?? ""
+      throw .current("load for \(first)" + (programs.count > 1 ? " and its like" : ""))
+    }
+    return zip(programs, descriptors).map { program, descriptor in
+      LoadedProgram(
+        program, OwnedDescriptor(owning: descriptor), program == .reached ? root : nil)
+    }
   }
 
   fileprivate func attach() throws(SystemError) -> OwnedDescriptor {
     let number = descriptor.number
     let link =
       switch controlGroup {
-      case .some(let group): clb_attach_to_cgroup(number, group.number)
+      case .some(let group): clb_attach_to_cgroup(number, group.descriptor.number)
       case nil: clb_attach(number)
       }
     return try OwnedDescriptor(checking: link, operation: "attach to \(program.attachment)")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fence to libbpf: programs are loaded one by one, and what stays of each is a descriptor.
+// The fence to libbpf: what stays of each program that is loaded is a descriptor.
 #pragma once
 
 #include <stddef.h>
@@ -11,14 +11,15 @@ int clb_make_array(const char *name, uint32_t value_size, uint32_t entries);
 struct clb_request {
   const void *object;  ///< an ELF object
   size_t object_size;
-  const char *program;  ///< the one program of it that is loaded
+  const char *programs;  ///< the names of those of it that are loaded, with blanks between them
+  int *descriptors;      ///< filled in, one for each
   int sightings;  ///< the map that stands in for the object's of that name
   int bearers;    ///< the same
   const void *settings;  ///< the initial contents of its .rodata
   size_t settings_size;
 };
 
-/// Loads one program; its descriptor, or -1 with errno.
+/// Loads programs, all or none; 0, or -1 with errno.
 int clb_load(const struct clb_request *request);
 
 /// Attaches a program to the tracepoint that it was loaded for, as long as the descriptor that it

@@ -3,14 +3,18 @@
 internal import Glibc
 internal import Kernel
 
-/// The second version's control groups, at whose root every socket of the machine is met.
-enum ControlGroups {
-  /// Opens the root that is mounted here.
-  static func openRoot() throws(SystemError) -> OwnedDescriptor {
+/// One of the second version's control groups.
+final class ControlGroup: Sendable {
+  let descriptor: OwnedDescriptor
+
+  private init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
+
+  /// Opens the root, at which every socket of the machine is met.
+  static func openRoot() throws(SystemError) -> ControlGroup {
     guard let root = root(in: try KernelFile.text("/proc/thread-self/mountinfo") ?? "") else {
       throw SystemError("find a cgroup2 mount", errno: ENOENT)
     }
-    return try OwnedDescriptor.openDirectory(root)
+    return ControlGroup(try .openDirectory(root))
   }
 
   /// Where the whole of it is mounted, according to lines such as
