@@ -41,7 +41,7 @@ static int prepare(struct bpf_object *object, const struct clb_request *request)
   struct bpf_map *settings = bpf_object__find_map_by_name(object, ".rodata");
   if (!sightings || !bearers || !settings ||
       bpf_map__reuse_fd(sightings, request->sightings) < 0 ||
-      bpf_map__reuse_fd(bearers, request->bearers) < 0)
+      (request->bearers >= 0 && bpf_map__reuse_fd(bearers, request->bearers) < 0))
     return -1;
   return bpf_map__set_initial_value(settings, request->settings, request->settings_size);
 }

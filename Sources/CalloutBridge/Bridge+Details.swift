@@ -30,7 +30,7 @@ extension Bridge {
   ///
   /// That begins a moment after the first tag, on kernels that let their functions be followed.
   public var countsCopies: Bool {
-    board.withLock { $0.observer }?.bearers?.isCounting ?? false
+    board.withLock { $0.observer?.bearers?.isCounting ?? false }
   }
 
   /// Puts names to the numbers of an event.

@@ -22,6 +22,9 @@ extension Bridge {
       result.isHealthy = false
       result.warnings.append("what becomes of packets cannot be told: \(failure)")
     }
+    if let failure = board.withLock({ $0.observer?.countingFailure }) {
+      result.warnings.append("copies of packets are inferred, not counted: \(failure)")
+    }
     result.markMask = field?.mask
     result.epoch = epoch
     result.notifyFailures = stream.notifyFailures

@@ -11,6 +11,8 @@ internal import Synchronization
 final class CopyCounters: Sendable {
   /// How long they stay after the last watcher, so that packets now and then are counted as well.
   private static let restTime = Duration.seconds(60)
+  /// How long until what failed is tried again.
+  private static let retryTime = Duration.seconds(1)
 
   private let programs: [LoadedProgram]
   private let array: SharedArray<BearerCount>
@@ -19,43 +21,43 @@ final class CopyCounters: Sendable {
   private struct State {
     /// Changes with each watcher that comes and goes.
     var turn = 0
-    var isAttaching = false
+    var isWanted = false
+    /// Somebody attaches or detaches.
+    var isChanging = false
     var links: [AttachedProgram] = []
-  }
+    var failure: SystemError?
 
-  init(maps: borrowing ObserverMaps, settings: ObserverSettings) throws(CopyCountingError) {
-    do throws(SystemError) {
-      programs = try LoadedProgram.load(
-        ObserverProgram.counters, maps: maps, settings: settings)
-      array = try SharedArray(mapping: maps.bearers, count: KernelObserver.capacity)
-    } catch {
-      throw CopyCountingError(support: ObserverProgram.cloned.unsupported(error))
+    /// False if there is nothing to change, or somebody does so already.
+    mutating func begin() -> Bool {
+      guard !isChanging, isWanted == links.isEmpty else { return false }
+      isChanging = true
+      return true
     }
   }
 
+  init(
+    sightings: borrowing OwnedDescriptor, settings: ObserverSettings
+  ) throws(SystemError) {
+    let bearers = try ObserverMap.make("callout_bearers", of: BearerCount.self)
+    programs = try LoadedProgram.load(
+      ObserverProgram.counters, sightings: sightings.number, bearers: bearers.number,
+      settings: settings)
+    array = try SharedArray(mapping: bearers, count: ObserverMap.capacity)
+  }
+
   var bearers: SharedView<BearerCount> { array.view }
+
+  /// Why they could not be attached the last time, if that failed.
+  var failure: SystemError? { state.withLock { $0.failure } }
 
   /// Begins to attach them, if they are not attached.
   func watch() {
     let begins = state.withLock { state in
       state.turn &+= 1
-      guard state.links.isEmpty, !state.isAttaching else { return false }
-      state.isAttaching = true
-      return true
+      state.isWanted = true
+      return state.begin()
     }
-    guard begins else { return }
-    Task.detached { [weak self] in self?.attach() }
-  }
-
-  private func attach() {
-    let links = programs.compactMap { try? AttachedProgram($0) }
-    state.withLock { state in
-      state.isAttaching = false
-      // The next watcher tries again.
-      guard links.count == programs.count else { return }
-      state.links = links
-      bearers.isCounting = true
-    }
+    if begins { change() }
   }
 
   /// Detaches them some time later, if nobody watches then.
@@ -66,22 +68,54 @@ final class CopyCounters: Sendable {
     }
     Task.detached { [weak self] in
       try? await Task.sleep(for: Self.restTime)
-      self?.detach(at: turn)
+      self?.stopWatching(since: turn)
     }
   }
 
-  private func detach(at turn: Int) {
-    let links = state.withLock { state -> [AttachedProgram] in
-      guard state.turn == turn else { return [] }
+  private func stopWatching(since turn: Int) {
+    let begins = state.withLock { state in
+      guard state.turn == turn else { return false }
+      state.isWanted = false
+      return state.begin()
+    }
+    if begins { change() }
+  }
+
+  private func change() {
+    Task.detached { [weak self] in
+      while let self, let pause = self.bringAbout() { try? await Task.sleep(for: pause) }
+    }
+  }
+
+  /// Attaches or detaches, as is wanted; gives the time until it is to be called again, nil if all is
+  /// as it should be.
+  private func bringAbout() -> Duration? {
+    let isWanted = state.withLock { state -> Bool? in
+      state.isChanging = state.isWanted == state.links.isEmpty
+      return state.isChanging ? state.isWanted : nil
+    }
+    guard let isWanted else { return nil }
+    guard isWanted else {
       bearers.isCounting = false
-      defer { state.links = [] }
-      return state.links
+      let links = state.withLock { state in
+        defer { state.links = [] }
+        return state.links
+      }
+      withExtendedLifetime(links) {}
+      return .zero
     }
-    withExtendedLifetime(links) {}
+    do throws(SystemError) {
+      var links: [AttachedProgram] = []
+      for program in programs { links.append(try AttachedProgram(program)) }
+      state.withLock { state in
+        state.links = links
+        state.failure = nil
+      }
+      bearers.isCounting = true
+      return .zero
+    } catch {
+      state.withLock { $0.failure = error }
+      return Self.retryTime
+    }
   }
-}
-
-/// Why copies cannot be counted here.
-struct CopyCountingError: Error {
-  var support: FeatureSupport
 }

@@ -13,7 +13,7 @@ internal import Synchronization
 /// not at all.
 public final class KernelObserver: SightingSource {
   /// The most handles that are observed; a power of two.
-  public static let capacity = 1 << 20
+  public static let capacity = ObserverMap.capacity
 
   private let array: SharedArray<Sighting>
   private let counters: CopyCounters?
@@ -37,12 +37,17 @@ public final class KernelObserver: SightingSource {
   public init(field: MarkField, epoch: Bool) throws(ObserverError) {
     let settings = try ObserverSettings(
       field: field, epoch: epoch, largest: Self.capacity - 1, reasons: .ofKernel)
-    let maps = try ObserverMaps(capacity: Self.capacity)
+    let map = try Self.makeMap()
+    do {
+      array = try SharedArray(mapping: map, count: Self.capacity)
+    } catch {
+      throw .noMap(error)
+    }
     var findings: [(program: ObserverProgram, support: FeatureSupport)] = []
     var programs: [LoadedProgram] = []
     for program in ObserverProgram.witnesses {
       do throws(SystemError) {
-        let loaded = try LoadedProgram.load([program], maps: maps, settings: settings)
+        let loaded = try LoadedProgram.load([program], sightings: map.number, settings: settings)
         // Some kernels load what they then refuse to attach.
         for each in loaded { _ = try AttachedProgram(each) }
         programs += loaded
@@ -53,20 +58,23 @@ public final class KernelObserver: SightingSource {
       }
     }
     tellsDelivery = programs.contains { $0.program == .reached }
-    do {
-      array = try SharedArray(mapping: maps.sightings, count: Self.capacity)
-    } catch {
-      throw .noMap(error)
-    }
-    do throws(CopyCountingError) {
-      counters = try CopyCounters(maps: maps, settings: settings)
+    do throws(SystemError) {
+      counters = try CopyCounters(sightings: map, settings: settings)
       findings.append((.cloned, .supported))
     } catch {
       counters = nil
-      findings.append((.cloned, error.support))
+      findings.append((.cloned, ObserverProgram.cloned.unsupported(error)))
     }
     self.findings = findings
     self.programs = programs
+  }
+
+  private static func makeMap() throws(ObserverError) -> OwnedDescriptor {
+    do {
+      return try ObserverMap.make("callout_seen", of: Sighting.self)
+    } catch {
+      throw .noMap(error)
+    }
   }
 
   /// What was seen, by handle.
@@ -77,6 +85,9 @@ public final class KernelObserver: SightingSource {
 
   /// Why programs could not be attached when they were needed, if that has happened.
   public var failure: SystemError? { attachments.withLock { $0.failure } }
+
+  /// Why copies are not counted although they could be, if that has happened.
+  public var countingFailure: SystemError? { counters?.failure }
 
   /// Counts one more watcher; the first attaches the programs, which takes the kernel a moment.
   public func watch() {

@@ -26,6 +26,8 @@ public enum ObserverProgram: String, Sendable, CaseIterable {
   case headReleased = "head_released"
   /// A datagram that was read is freed.
   case datagramFreed = "datagram_freed"
+  /// A buffer is freed whose data went over to another.
+  case headStolen = "head_stolen"
   /// A buffer loses its mark on the way to another network namespace.
   case scrubbed
   /// A buffer is cloned.
@@ -68,6 +70,7 @@ public enum ObserverProgram: String, Sendable, CaseIterable {
     case .fragmentedIPv6: "fentry ip6_copy_metadata"
     case .headReleased: "fentry skb_release_head_state"
     case .datagramFreed: "fentry __consume_stateless_skb"
+    case .headStolen: "fentry napi_skb_free_stolen_head"
     case .scrubbed: "fentry skb_scrub_packet"
     case .cloned: "fexit skb_clone"
     case .duplicated: "fexit skb_copy"
@@ -110,12 +113,12 @@ final class LoadedProgram: Sendable {
 
   /// Loads programs, all or none; each stays as long as what is returned for it.
   static func load(
-    _ programs: [ObserverProgram], maps: borrowing ObserverMaps, settings: ObserverSettings
+    _ programs: [ObserverProgram], sightings: CInt, bearers: CInt = -1,
+    settings: ObserverSettings
   ) throws(SystemError) -> [LoadedProgram] {
     let root = programs.contains(.reached) ? try ControlGroup.openRoot() : nil
     let names = programs.map(\.rawValue).joined(separator: " ")
     let object = PackageResources.lifecycle_bpf_o
-    let (sightings, bearers) = (maps.sightings.number, maps.bearers.number)
     var descriptors = [CInt](repeating: -1, count: programs.count)
     let result = unsafe withUnsafeBytes(of: settings) { settings in
       unsafe object.withUnsafeBytes { object in

@@ -65,9 +65,10 @@ public struct SharedView<Element: BitwiseCopyable & Sendable>: BitwiseCopyable, 
       precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
       return unsafe base[index]
     }
-    nonmutating set {
+    // In place: other parts of the element may be written by the kernel meanwhile.
+    nonmutating _modify {
       precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
-      unsafe base[index] = newValue
+      yield unsafe &base[index]
     }
   }
 }

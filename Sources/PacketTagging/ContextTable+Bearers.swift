@@ -107,13 +107,12 @@ extension ContextTable {
 
   private mutating func meetCopy(_ slot: Int, _ arrival: Arrival) -> Encounter {
     counters.copies &+= 1
-    let kind = kindOfCopy(slot, arrival)
+    let kind = noteCopy(slot, arrival)
     var shares = entries[slot].parent != 0
     var moves = 0
     var sharesOwn = false
     var all = true
     emitForAll(kind, slot, .observed, layer: arrival.layer, otherPacketID: arrival.id)
-    bearers?[Int(handle(slot))].told &+= kind == .clonedByNetIO ? 1 : 1 << 16
     for position in 0..<Int(entries[slot].associations) {
       switch association(slot, at: position).tag.disposition {
       case .share: sharesOwn = true
@@ -128,10 +127,13 @@ extension ContextTable {
       // More bearers than can be counted: the last of them could not be told.
       guard entries[slot].waiting < .max else {
         counters.copiesDetached &+= 1
+        bearers?[Int(handle(slot))].forget()
         return .untagged
       }
       return wait(slot, arrival)
     }
+    // It is about to bear another handle, or none, which the kernel does not tell.
+    bearers?[Int(handle(slot))].forget()
     guard shares || moves > 0, entries[slot].count(.sharer) < .max else { return .untagged }
     // Each move ends an association, whose terminal event needs its place.
     guard live + outlet.backlog + moves <= capacity + 1,
@@ -151,12 +153,15 @@ extension ContextTable {
     return countHop(copy)
   }
 
-  /// As the kernel made it; else by where it came.
-  private func kindOfCopy(_ slot: Int, _ arrival: Arrival) -> LifeEventKind {
+  /// What copy it is: as the kernel was seen to make it, else by where it came.
+  ///
+  /// It need not be told again.
+  private func noteCopy(_ slot: Int, _ arrival: Arrival) -> LifeEventKind {
     var isClone = arrival.isBridged
-    if let count = bearerCount(slot), count.copies != count.told {
+    if let count = bearerCount(slot), count.untoldClones + count.untoldDuplicates > 0 {
       if count.untoldClones == 0 { isClone = false }
       if count.untoldDuplicates == 0 { isClone = true }
+      bearers?[Int(handle(slot))].told &+= isClone ? 1 : 1 << 16
     }
     return isClone ? .clonedByNetIO : .duplicatedByNetIO
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Kernel
+internal import Synchronization
 
 /// What the kernel said of an event, for the event that is raised.
 struct EventDetail {
@@ -101,8 +102,10 @@ extension ContextTable {
   ) -> Bool {
     guard entries[slot].waiting == 0, !entries[slot].isKept, entries[slot].count(.sharer) == 0
     else { return false }
-    let sighting = sightings[Int(handle(slot))]
+    // The count first: whoever goes has been seen to end before.
     let count = bearerCount(slot)
+    atomicMemoryFence(ordering: .acquiring)
+    let sighting = sightings[Int(handle(slot))]
     let layer = entries[slot].first.layer
     if let count { tellCopies(slot, count, layer: layer) }
     guard
@@ -113,6 +116,7 @@ extension ContextTable {
     if entries[slot].isFragment, fate.reason == .delivered { reassemble(slot, layer: layer) }
     if let completed = fate.completed, !entries[slot].isComplete,
       fate.isFinal || sighting.seen.contains(.reached)
+        || fate.reason == .transmitted && !entries[slot].isExpected
     {
       if count == nil, sighting.seen.contains(.devices) {
         emitForAll(.clonedByNetIO, slot, .inferred, layer: layer)

@@ -14,7 +14,7 @@ struct Fate {
   var end: UInt64
   /// Whether nothing more is to be waited for.
   var isFinal: Bool
-  /// Whether a copy may still be somewhere.
+  /// Whether a buffer may still bear the handle.
   var mayReturn: Bool
   /// Whether a program read it.
   var isRead = false
@@ -53,7 +53,7 @@ struct Fate {
       (reason, completed, time) = (.transmitted, .sendComplete, sighting.sent)
       // The one that was sent is a copy, as long as another hook of ours is to be met.
       if entry.isExpected { patience = longPatience }
-    } else if entry.isFragment, seen.contains(.freed) {
+    } else if entry.isFragment, isFreed {
       (reason, completed, certainty) = (.reassembled, .reassembledFragment, .observed)
       patience = longPatience
     } else if seen.contains(.left) {
@@ -80,7 +80,7 @@ struct Fate {
     if waitsForReader { patience = Self.readingTime }
     // A copy is known to be somewhere.
     if count != nil, seen.contains(.several) { patience = longPatience }
-    mayReturn = seen.contains(.several) && !isOver
+    mayReturn = !isOver && (count != nil || seen.contains(.several))
     if isOver, certainty == .observed { certainty = .exact }
     isFinal = isOver || end &+ patience <= now || isLast
     // Too late to be told in its place among other events.

@@ -14,7 +14,7 @@ struct clb_request {
   const char *programs;  ///< the names of those of it that are loaded, with blanks between them
   int *descriptors;      ///< filled in, one for each
   int sightings;  ///< the map that stands in for the object's of that name
-  int bearers;    ///< the same
+  int bearers;    ///< the same, -1 where no program uses it
   const void *settings;  ///< the initial contents of its .rodata
   size_t settings_size;
 };

@@ -228,9 +228,11 @@ static inline __attribute__((always_inline)) struct bearers *bearers_with(
   u32 number = handle(mark);
   struct sighting *sighting = find(mark);
   if (!sighting) return 0;
-  // Where the namespace cannot be told, that of another bearer will do: what does not belong here
-  // makes the count wrong, and then it never tells an end.
-  if (!join(sighting, skb, skb->dev) && !sighting->skb) return 0;
+  // Where the namespace cannot be told, that of another bearer will do.
+  if (!join(sighting, skb, skb->dev) &&
+      (!sighting->skb ||
+       (sighting->skb != (u64)skb && whose(skb, skb->dev) == FOREIGN)))
+    return 0;
   if (seen) note(sighting, seen);
   return map_lookup(&bearers, &number);
 }
@@ -241,6 +243,7 @@ static inline __attribute__((always_inline)) void come(struct sk_buff *skb, u64 
   if (!bearers) return;
   // The address may have been that of an earlier bearer.
   if (bearers->gone == (u32)address) bearers->gone = 0;
+  bearers->came = (u32)address;
   __sync_fetch_and_add(&bearers->change, address);
 }
 
@@ -288,6 +291,13 @@ int datagram_freed(u64 *context) {
   return 0;
 }
 
+/// A buffer whose data went over to another while packets of one flow were merged.
+SECTION("fentry/napi_skb_free_stolen_head")
+int head_stolen(u64 *context) {
+  go((void *)context[0], address_of(&context[0]));
+  return 0;
+}
+
 /// A packet that leaves for another network namespace loses its mark on the way.
 SECTION("fentry/skb_scrub_packet")
 int scrubbed(u64 *context) {
@@ -299,6 +309,8 @@ static inline __attribute__((always_inline)) int count_copy(u64 *context, u64 co
   if (!copy) return 0;
   struct bearers *bearers = bearers_with((void *)context[0], 0);
   if (!bearers) return 0;
+  // The kernel leaves a program out that has been interrupted on the same processor.
+  if (bearers->came != (u32)copy) __sync_fetch_and_or(&bearers->change, 1);
   bearers->copied = now();
   __sync_fetch_and_add(&bearers->copies, one);
   return 0;

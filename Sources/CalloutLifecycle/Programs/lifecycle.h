@@ -23,13 +23,16 @@ struct sighting {
 ///
 /// The one in `sighting.skb` is the first; of all others each is added when it becomes a bearer and
 /// each, the first too, taken away when it is one no longer. So nothing is left if the two together
-/// are 0: what was missed only makes that late.
+/// are 0. One that was not seen to go only makes that late; where one was not seen to come, the sum
+/// is made odd, which no address is, and so never 0 again.
 struct bearers {
   u64 change;  // the sum of the addresses that came less those that went
+  u32 came;    // low half of the address that came last
   u32 gone;    // low half of the address that went last
   u32 copied;  // when a copy was made last, as in `sighting`
   u32 copies;  // clones made; in the upper half, copies of the data too
   u32 told;    // the observer's own
+  u32 unused;
 };
 
 /// What the programs need to know, in one object that the observer fills in.
