@@ -23,6 +23,25 @@ package struct Decision: BitwiseCopyable {
   package init() {}
 }
 
+/// What filters can be asked about: a packet or a frame.
+protocol Classifiable: ~Copyable, ~Escapable {
+  var layer: Layer { get }
+  /// The field's value in host order, nil if there is none.
+  func value(of field: Field) -> UInt128?
+  /// Shows it to a callout.
+  func ask(_ callout: Callout, _ out: inout Classification)
+}
+
+extension ClassifiedPacket: Classifiable {
+  @inline(__always)
+  func ask(_ callout: Callout, _ out: inout Classification) { callout.classify(self, &out) }
+}
+
+extension ClassifiedFrame: Classifiable {
+  @inline(__always)
+  func ask(_ callout: Callout, _ out: inout Classification) { callout.classify(self, &out) }
+}
+
 extension Classification {
   /// Runs the filters of the packet's layer and combines their answers.
   ///
@@ -31,6 +50,25 @@ extension Classification {
   /// yields to a callout's veto only.
   package mutating func evaluate(
     _ packet: borrowing ClassifiedPacket, _ policy: borrowing CompiledPolicy,
+    _ callouts: Span<HeldObject<Callout>>, hits: inout [UInt64]
+  ) -> Decision {
+    decide(packet, policy, callouts, hits: &hits)
+  }
+
+  /// Runs the filters of the frame's layer and combines their answers, as those of packets.
+  package mutating func evaluate(
+    _ frame: borrowing ClassifiedFrame, _ policy: borrowing CompiledPolicy,
+    _ callouts: Span<HeldObject<Callout>>, hits: inout [UInt64]
+  ) -> Decision {
+    isFrame = true
+    defer { isFrame = false }
+    return decide(frame, policy, callouts, hits: &hits)
+  }
+
+  // Inlined, so that packets and frames each have code of their own without witness calls.
+  @inline(__always)
+  private mutating func decide<Subject: Classifiable & ~Copyable & ~Escapable>(
+    _ packet: borrowing Subject, _ policy: borrowing CompiledPolicy,
     _ callouts: Span<HeldObject<Callout>>, hits: inout [UInt64]
   ) -> Decision {
     var decision = Decision()
@@ -48,8 +86,9 @@ extension Classification {
   }
 
   /// True if the filter ended its sublayer.
-  private mutating func ask(
-    _ filter: CompiledPolicy.CompiledFilter, _ packet: borrowing ClassifiedPacket,
+  @inline(__always)
+  mutating func ask<Subject: Classifiable & ~Copyable & ~Escapable>(
+    _ filter: CompiledPolicy.CompiledFilter, _ packet: borrowing Subject,
     _ callouts: Span<HeldObject<Callout>>, _ decision: inout Decision
   ) -> Bool {
     switch filter.action {
@@ -60,17 +99,23 @@ extension Classification {
       decision.combine(.block, filter, isHard: true, isCallout: false)
       return true
     case .calloutTerminating, .calloutInspection, .calloutUnknown:
-      canWrite = !decision.isFinal
-      clearsWrite = false
-      mustDecide = filter.action == .calloutTerminating
-      answer = .none
-      callouts[Int(filter.callout)].use { $0.classify(packet, &self) }
+      begin(filter, decision)
+      callouts[Int(filter.callout)].use { packet.ask($0, &self) }
       return settle(filter, &decision)
     }
   }
 
+  /// Gives the callout that is asked next its rights.
+  @inline(__always)
+  mutating func begin(_ filter: CompiledPolicy.CompiledFilter, _ decision: Decision) {
+    canWrite = !decision.isFinal
+    clearsWrite = false
+    mustDecide = filter.action == .calloutTerminating
+    answer = .none
+  }
+
   /// Takes the callout's answer as far as the filter's type and its rights allow.
-  private func settle(_ filter: CompiledPolicy.CompiledFilter, _ decision: inout Decision) -> Bool {
+  func settle(_ filter: CompiledPolicy.CompiledFilter, _ decision: inout Decision) -> Bool {
     if filter.action == .calloutInspection { return false }
     let outcome: Decision.Outcome
     switch answer {
@@ -89,8 +134,9 @@ extension Classification {
     return true
   }
 
-  private static func matches(
-    _ packet: borrowing ClassifiedPacket, _ filter: CompiledPolicy.CompiledFilter,
+  @inline(__always)
+  static func matches<Subject: Classifiable & ~Copyable & ~Escapable>(
+    _ packet: borrowing Subject, _ filter: CompiledPolicy.CompiledFilter,
     _ policy: borrowing CompiledPolicy
   ) -> Bool {
     var position = Int(filter.firstCondition)

@@ -2,7 +2,8 @@
 
 /// A place in the stack at which packets are classified, under WFP's run-time id.
 ///
-/// Mirrors `FWPS_LAYER_*`. Each layer is met at one netfilter hook.
+/// Mirrors `FWPS_LAYER_*`. A layer of IP packets is met at one netfilter hook, one of frames where
+/// they are diverted or cross a bridge.
 public enum Layer: UInt16, CaseIterable, Sendable, BitwiseCopyable {
   /// Arriving packets, before routing: PREROUTING.
   case inboundIPPacketV4 = 0
@@ -28,6 +29,18 @@ public enum Layer: UInt16, CaseIterable, Sendable, BitwiseCopyable {
   case streamV4 = 20
   /// Stream data. No packet is indicated here, so nothing can be tagged.
   case streamV6 = 22
+  /// Arriving frames of Ethernet interfaces, behind their MAC headers.
+  case inboundMACFrameEthernet = 56
+  /// Leaving frames of Ethernet interfaces, after fragmentation.
+  case outboundMACFrameEthernet = 57
+  /// Arriving frames as the interface's own medium has them.
+  case inboundMACFrameNative = 58
+  /// Leaving frames as the interface's own medium has them.
+  case outboundMACFrameNative = 59
+  /// Frames that enter a bridge by one of its ports.
+  case ingressVSwitchEthernet = 72
+  /// Frames that leave a bridge by one of its ports.
+  case egressVSwitchEthernet = 73
 
   /// The name in policy files and events ("outbound-transport-v4").
   public var name: String {
@@ -44,6 +57,12 @@ public enum Layer: UInt16, CaseIterable, Sendable, BitwiseCopyable {
     case .outboundTransportV6: "outbound-transport-v6"
     case .streamV4: "stream-v4"
     case .streamV6: "stream-v6"
+    case .inboundMACFrameEthernet: "inbound-mac-frame-ethernet"
+    case .outboundMACFrameEthernet: "outbound-mac-frame-ethernet"
+    case .inboundMACFrameNative: "inbound-mac-frame-native"
+    case .outboundMACFrameNative: "outbound-mac-frame-native"
+    case .ingressVSwitchEthernet: "ingress-vswitch-ethernet"
+    case .egressVSwitchEthernet: "egress-vswitch-ethernet"
     }
   }
 
@@ -53,10 +72,10 @@ public enum Layer: UInt16, CaseIterable, Sendable, BitwiseCopyable {
     self = layer
   }
 
-  /// Whether packets, which can bear tags, are indicated here.
-  public var indicatesPackets: Bool { hook != nil }
+  /// Whether packets or frames, which can bear tags, are indicated here.
+  public var indicatesPackets: Bool { hook != nil || indicatesFrames }
 
-  /// The hook at which the layer is met, nil where no packets are indicated.
+  /// The hook at which the layer is met, nil where no IP packets are indicated.
   public var hook: Hook? {
     switch self {
     case .inboundIPPacketV4, .inboundIPPacketV6: .prerouting
@@ -65,12 +84,15 @@ public enum Layer: UInt16, CaseIterable, Sendable, BitwiseCopyable {
     case .outboundTransportV4, .outboundTransportV6: .output
     case .outboundIPPacketV4, .outboundIPPacketV6: .postrouting
     case .streamV4, .streamV6: nil
+    case .inboundMACFrameEthernet, .outboundMACFrameEthernet, .inboundMACFrameNative,
+      .outboundMACFrameNative, .ingressVSwitchEthernet, .egressVSwitchEthernet:
+      nil
     }
   }
 
-  /// Whether IPv6 packets are indicated here, IPv4 ones otherwise.
+  /// Whether IPv6 packets are indicated here; IPv4 ones or frames otherwise.
   @inlinable
-  public var isIPv6: Bool { rawValue & 2 != 0 }
+  public var isIPv6: Bool { rawValue & 2 != 0 && rawValue < 24 }
 
   /// The layer that is met at `hook`.
   @inlinable

@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
+/// Whom an Ethernet address names.
+///
+/// Mirrors `DL_ADDRESS_TYPE`.
+public enum MACAddressClass: UInt8, Sendable, BitwiseCopyable {
+  /// One station. `DlUnicast`.
+  case unicast = 0
+  /// A group of stations. `DlMulticast`.
+  case multicast = 1
+  /// All stations. `DlBroadcast`.
+  case broadcast = 2
+}
+
 /// A 48-bit Ethernet address.
 public struct MACAddress: Sendable, Hashable, BitwiseCopyable {
   /// The address in the low 48 bits, first byte on the wire most significant.
@@ -20,6 +32,12 @@ public struct MACAddress: Sendable, Hashable, BitwiseCopyable {
 
   /// Whether the address is ff:ff:ff:ff:ff:ff.
   @inlinable public var isBroadcast: Bool { rawValue == 0xffff_ffff_ffff }
+
+  /// Whom the address names.
+  @inlinable
+  public var addressClass: MACAddressClass {
+    isBroadcast ? .broadcast : isMulticast ? .multicast : .unicast
+  }
 }
 
 extension MACAddress: LosslessStringConvertible {

@@ -9,6 +9,15 @@ public struct VLANTag: RawRepresentable, Sendable, Hashable, BitwiseCopyable {
   @inlinable
   public init(rawValue: UInt32) { self.rawValue = rawValue }
 
+  /// Creates a tag of that protocol with its whole control information.
+  @inlinable
+  public init(_ tagProtocol: EtherType, control: UInt16) {
+    rawValue = UInt32(tagProtocol.rawValue) << 16 | UInt32(control)
+  }
+
+  /// The whole tag control information: priority, drop eligibility and identifier.
+  @inlinable public var control: UInt16 { UInt16(truncatingIfNeeded: rawValue) }
+
   /// What kind of tag this is: `.vlan` or `.serviceVLAN`.
   @inlinable
   public var tagProtocol: EtherType { EtherType(rawValue: UInt16(rawValue >> 16)) }

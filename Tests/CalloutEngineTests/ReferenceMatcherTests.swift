@@ -38,6 +38,7 @@ struct RandomWorld {
     switch field.valueType {
     case .address: value = Self.bits(pick(Self.addresses))
     case .flags: value = pick([1, 0x20, 0x21])
+    case .macAddress: value = 0
     case .integer(let bits):
       value = bits == 16 ? UInt128(pick(Self.ports)) : pick([0, 1, 2, 6, 17])
     }
@@ -102,6 +103,7 @@ enum SlowMatcher {
       return (isLoopback ? 1 : 0) + (isLater ? 0x20 : 0)
     case .userID: return metadata.userID.map { UInt128($0) }
     case .groupID: return metadata.groupID.map { UInt128($0) }
+    default: return nil
     }
   }
 
@@ -110,6 +112,7 @@ enum SlowMatcher {
     case .equal(let wanted): value == wanted
     case .range(let low, let high): (low...high).contains(value)
     case .prefix(let prefix): prefix.contains(IPAddress(v4: UInt32(value)))
+    case .masked(let wanted, let mask): value & mask == wanted
     case .flagsAllSet(let bits): (0..<32).allSatisfy { bits >> $0 & 1 == 0 || value >> $0 & 1 == 1 }
     case .flagsAnySet(let bits): (0..<32).contains { bits >> $0 & 1 == 1 && value >> $0 & 1 == 1 }
     case .flagsNoneSet(let bits): !(0..<32).contains { bits >> $0 & 1 == 1 && value >> $0 & 1 == 1 }
@@ -148,7 +151,7 @@ enum SlowMatcher {
     let sublayers = [Sublayer(name: "a", weight: 1), Sublayer(name: "b", weight: 0x8000)]
     var blocked = 0
     for _ in 0..<250 {
-      let layer = world.pick(Layer.allCases.filter { $0.indicatesPackets && !$0.isIPv6 })
+      let layer = world.pick(Layer.allCases.filter { $0.hook != nil && !$0.isIPv6 })
       let filters = world.filters(at: layer, Array(weights.keys).sorted())
       try bench.adopt(filters, sublayers: sublayers)
       for _ in 0..<12 {

@@ -69,8 +69,16 @@ struct WrongPolicy: Sendable, CustomTestStringConvertible {
       name: "a back end that is none", text: "rules: { backend: ebtables }\n",
       errors: ["1:19: error: found \"ebtables\", expected auto or nft or nft-compat or iptables"]),
     WrongPolicy(
-      name: "an interface", text: "interfaces: [ eth0 ]\n",
-      errors: ["1:15: error: layer 2 is not part of this build; use interfaces: []"]),
+      name: "an interface that is no list", text: "interfaces: eth0\n",
+      errors: ["1:13: error: found \"eth0\", expected a list of interfaces such as [eth0]"]),
+    WrongPolicy(
+      name: "interfaces that cannot be",
+      text: "interfaces: [ eth0, eth0, a/b, sixteen-letters-x ]\n",
+      errors: [
+        "1:21: error: found \"eth0\", expected an interface's name of at most 15 characters, each",
+        "1:27: error: found \"a/b\", expected an interface's name of at most 15 characters, each",
+        "1:32: error: found \"sixteen-letters-x\", expected an interface's name of at most 15",
+      ]),
     WrongPolicy(
       name: "metrics without a port", text: "metrics: { listen: 127.0.0.1 }\n",
       errors: ["1:20: error: found \"127.0.0.1\", expected none or an address and a port"]),
@@ -185,7 +193,7 @@ struct WrongPolicy: Sendable, CustomTestStringConvertible {
       ["6:14: error: found \"port\", expected a field: ip-protocol, ip-local-address"]),
     .filter(
       "an unknown match", "{ field: flags, match: same, value: 1 }",
-      ["6:28: error: found \"same\", expected equal or range or prefix or flags-all-set"]),
+      ["6:28: error: found \"same\", expected equal or range or prefix or masked or flags-all-set"]),
     .filter(
       "a port that is none", "{ field: ip-local-port, match: equal, value: 65536 }",
       ["6:50: error: found \"65536\", expected a number up to 65535"]),

@@ -30,7 +30,8 @@ struct PolicySchemaTests {
     let names =
       Layer.packetLayers.map(\.name) + Field.allCases.map(\.name)
       + MatchName.allCases.map(\.rawValue) + ActionName.allCases.map(\.rawValue)
-      + ConditionFlags.names.map(\.name) + ProtocolName.table.map(\.name)
+      + ConditionFlags.names.map(\.name) + NumberName.protocols.map(\.name)
+      + NumberName.etherTypes.map(\.name) + L2Flags.names.map(\.name)
       + CalloutType.all.map(\.name)
     for name in names {
       #expect(text.contains(name), "\(name)")

@@ -88,7 +88,7 @@ public final class RewriteCallout: Callout {
   init(_ configuration: Configuration, _ tally: PacketTally) {
     self.configuration = configuration
     self.tally = tally
-    var changes = [HeaderChange?](repeating: nil, count: 24)
+    var changes = [HeaderChange?](repeating: nil, count: Layer.tableSize)
     for layer in Layer.allCases {
       changes[Int(layer.rawValue)] = configuration.change.directed(at: layer)
     }

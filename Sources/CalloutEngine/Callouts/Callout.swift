@@ -29,6 +29,16 @@ public enum FilterChange: Sendable, Hashable {
   case deleted(Filter)
 }
 
+/// How a callout takes the frames that one pass over a ring has found.
+public enum FrameForm: UInt8, Sendable, BitwiseCopyable {
+  /// One by one.
+  case single
+  /// As a chain with one decision for all of it; then clone and reference fail.
+  case chain
+  /// As a vector with a decision for each frame; goes beyond WFP.
+  case vector
+}
+
 /// Code that classifies packets: subclass it and override what you need.
 ///
 /// Mirrors `FWPS_CALLOUT2`. Each worker thread has its own instance, made by the registration's
@@ -43,6 +53,24 @@ open class Callout {
   ///
   /// Runs on the worker's thread between two packets: never block here. `packet` cannot be kept.
   open func classify(_ packet: borrowing ClassifiedPacket, _ out: inout Classification) {}
+
+  /// Decides one frame, or only looks at it.
+  ///
+  /// Mirrors `classifyFn` at the MAC layers.
+  ///
+  /// Runs on the worker's thread between two frames: never block here. `frame` cannot be kept.
+  open func classify(_ frame: borrowing ClassifiedFrame, _ out: inout Classification) {}
+
+  /// Whether the callout takes frames one by one, as chains, or as vectors.
+  ///
+  /// Mirrors whether `classifyFn2` can handle chains of `NET_BUFFER_LIST`. Asked once for each policy.
+  open var frameForm: FrameForm { .single }
+
+  /// Decides several frames at once; called where `frameForm` is `.chain`, and the registration
+  /// `allowsL2BatchClassify`, or where it is `.vector`.
+  ///
+  /// Mirrors `classifyFn2`.
+  open func classify(chain: borrowing FrameChain, _ out: inout Classification) {}
 
   /// Takes over a packet for which `classify` called `pend` and which no filter blocked after.
   ///
@@ -79,6 +107,12 @@ public struct CalloutRegistration: Sendable {
   public var readsSocketOwner: Bool
   /// Whether it reads the conntrack values of the metadata, where the kernel can send them.
   public var readsConntrack: Bool
+  /// Whether it may be given chains of frames, which its `frameForm` must want too.
+  ///
+  /// Mirrors `FWP_CALLOUT_FLAG_ALLOW_L2_BATCH_CLASSIFY`.
+  public var allowsL2BatchClassify: Bool
+  /// The provider that it belongs to, nil for none.
+  public var provider: String?
   /// The tags that belong to it; their contexts end when the callout is taken out of the policy.
   public var tags: [ContextTag]
   /// Makes one instance for each worker.
@@ -87,7 +121,8 @@ public struct CalloutRegistration: Sendable {
   /// A registration.
   public init(
     name: String, revision: String = "", neededBytes: NeededBytes = .headers,
-    readsSocketOwner: Bool = false, readsConntrack: Bool = false, tags: [ContextTag] = [],
+    readsSocketOwner: Bool = false, readsConntrack: Bool = false,
+    allowsL2BatchClassify: Bool = false, provider: String? = nil, tags: [ContextTag] = [],
     makeInstance: @escaping @Sendable () -> Callout
   ) {
     self.name = name
@@ -95,6 +130,8 @@ public struct CalloutRegistration: Sendable {
     self.neededBytes = neededBytes
     self.readsSocketOwner = readsSocketOwner
     self.readsConntrack = readsConntrack
+    self.allowsL2BatchClassify = allowsL2BatchClassify
+    self.provider = provider
     self.tags = tags
     self.makeInstance = makeInstance
   }

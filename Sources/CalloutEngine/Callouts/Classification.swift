@@ -30,6 +30,11 @@ public struct Classification: ~Copyable {
   package var contexts: ContextTable
   package var packet = TaggedPacket()
   package var rewritten = RewrittenPacket()
+  package var rewrittenFrame = RewrittenFrame()
+  /// A frame is classified, which cannot wait in the kernel.
+  var isFrame = false
+  /// The frames of the chain that a callout is asked about.
+  var selection = FrameSelection()
   package var events = CalloutEvents()
   package let desk: any PacketDesk
   private let defaultDeadline: UInt64
@@ -71,12 +76,18 @@ public struct Classification: ~Copyable {
   /// Has the packet run through this hook again, four times at most.
   ///
   /// `NF_REPEAT`.
-  public mutating func `repeat`() { answer = .repeat }
+  ///
+  /// A diverted frame cannot; the answer stays as it was, and that is counted.
+  public mutating func `repeat`() {
+    guard canWait() else { return }
+    answer = .repeat
+  }
 
   /// Hands the packet to another program's queue.
   ///
   /// `NF_QUEUE`.
   public mutating func requeue(to queue: UInt16) throws(RequeueError) {
+    guard !isFrame else { throw .notAtLayer }
     if contexts.now &- boundQueuesTime >= Self.boundQueuesAge || boundQueues.isEmpty {
       boundQueues = desk.boundQueues()
       boundQueuesTime = contexts.now
@@ -89,13 +100,17 @@ public struct Classification: ~Copyable {
   ///
   /// After arbitration the callout's `pended` gets it to decide.
   ///
-  /// After `deadline` (the policy's if nil) the failure policy decides.
+  /// After `deadline` (the policy's if nil) the failure policy decides. A diverted frame cannot wait:
+  /// the answer stays as it was, and that is counted. Absorb it and inject a clone, or hold it.
   public mutating func pend(deadline: Duration? = nil) {
+    guard canWait() else { return }
     let wait = deadline.map(Self.nanoseconds) ?? defaultDeadline
     answer = .pend(deadline: contexts.now &+ wait)
   }
 
   /// Keeps the packet waiting for a time, then permits or blocks it.
+  ///
+  /// A frame is absorbed, and a copy of it injected again when the time has come.
   public mutating func hold(for time: Duration, thenPermit permits: Bool) {
     answer = .hold(until: contexts.now &+ Self.nanoseconds(time), permits: permits)
   }
@@ -104,6 +119,12 @@ public struct Classification: ~Copyable {
   ///
   /// Mirrors clearing `FWPS_RIGHT_ACTION_WRITE`.
   public mutating func clearWriteRight() { clearsWrite = true }
+
+  /// Whether what is classified waits in the kernel; counts the answers of those that do not.
+  private mutating func canWait() -> Bool {
+    if isFrame { events.answersRefused &+= 1 }
+    return !isFrame
+  }
 
   /// Nanoseconds of a positive duration, at most an hour.
   static func nanoseconds(_ duration: Duration) -> UInt64 {
@@ -200,4 +221,6 @@ extension Classification {
 package struct CalloutEvents: BitwiseCopyable {
   /// Rewrites that were refused.
   package var rewritesRefused: UInt64 = 0
+  /// Repeats and pends of frames, which cannot be done.
+  package var answersRefused: UInt64 = 0
 }

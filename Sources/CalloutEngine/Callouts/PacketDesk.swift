@@ -6,27 +6,14 @@ package import PacketTagging
 public enum RequeueError: Error, Sendable, Hashable, CustomStringConvertible {
   /// Nobody has bound the queue; the kernel would drop the packet.
   case notBound(queue: UInt16)
+  /// A diverted frame waits in no queue, so it cannot be handed to another.
+  case notAtLayer
 
   /// What to do about it.
   public var description: String {
     switch self {
     case .notBound(let queue): "nobody has bound queue \(queue); start its program first"
-    }
-  }
-}
-
-/// Why a clone could not be sent.
-public enum InjectionError: Error, Sendable, Hashable, CustomStringConvertible {
-  /// The kernel refused it.
-  case refused(errno: Int32, text: String)
-  /// The engine has stopped.
-  case closed
-
-  /// What the kernel said.
-  public var description: String {
-    switch self {
-    case .refused(_, let text): "the kernel refused the packet: \(text)"
-    case .closed: "the engine has stopped"
+    case .notAtLayer: "frames wait in no queue; requeue packets of IP layers only"
     }
   }
 }

@@ -39,6 +39,8 @@ package final class CompiledPolicy: Sendable {
   package init(_ policy: FilterPolicy) throws(PolicyError) {
     self.policy = policy
     callouts = policy.callouts
+    try Self.requireUnique(policy.providers.map(\.name), "providers")
+    try policy.checkProviders()
     try Self.requireUnique(policy.sublayers.map(\.name), "sublayers")
     try Self.requireUnique(policy.callouts.map(\.name), "callouts")
     var weights = ["default": UInt16(0x8000)]
@@ -46,7 +48,7 @@ package final class CompiledPolicy: Sendable {
     var numbers: [String: Int32] = [:]
     for (number, callout) in policy.callouts.enumerated() { numbers[callout.name] = Int32(number) }
 
-    var layers = [LayerFilters](repeating: LayerFilters(), count: 24)
+    var layers = [LayerFilters](repeating: LayerFilters(), count: Layer.tableSize)
     var filters: [CompiledFilter] = []
     var conditions: [CompiledCondition] = []
     for (layer, indices) in Dictionary(
@@ -155,6 +157,7 @@ package final class CompiledPolicy: Sendable {
     switch condition.field.valueType {
     case .integer(let bits): limit = (1 << UInt128(bits)) - 1
     case .address: limit = filter.layer.isIPv6 ? .max : 0xffff_ffff
+    case .macAddress: limit = 0xffff_ffff_ffff
     case .flags: limit = 0xffff_ffff
     }
     switch condition.match {
@@ -168,8 +171,16 @@ package final class CompiledPolicy: Sendable {
       guard (prefix.address.version == .v6) == filter.layer.isIPv6 else {
         throw mismatch("an address of the layer's family")
       }
+    case .masked(let value, let mask):
+      guard condition.field.valueType != .address else { throw mismatch("a prefix, no mask") }
+      guard mask <= limit, value & ~mask == 0 else {
+        throw mismatch("a mask of at most \(limit) and a value without bits outside of it")
+      }
     case .flagsAllSet, .flagsAnySet, .flagsNoneSet:
-      if case .address = condition.field.valueType { throw mismatch("no flags") }
+      switch condition.field.valueType {
+      case .address, .macAddress: throw mismatch("no flags")
+      case .integer, .flags: break
+      }
     }
   }
 }

@@ -18,6 +18,8 @@ public struct Condition: Sendable, Hashable {
     case range(UInt128, UInt128)
     /// The address lies in the prefix.
     case prefix(IPPrefix)
+    /// The bits of the mask are those of the value; the value has no others.
+    case masked(UInt128, mask: UInt128)
     /// All these bits are set.
     case flagsAllSet(UInt32)
     /// At least one of these bits is set.
@@ -40,6 +42,19 @@ public struct Condition: Sendable, Hashable {
   /// A condition that an address is this one.
   public init(_ field: Field, equals address: IPAddress) {
     self.init(field, .equal(UInt128(address.high) << 64 | UInt128(address.low)))
+  }
+
+  /// A condition that an Ethernet address is this one.
+  public init(_ field: Field, equals address: MACAddress) {
+    self.init(field, .equal(UInt128(address.rawValue)))
+  }
+
+  /// A condition that an Ethernet address begins with the first `length` bits of `address`.
+  public init(_ field: Field, within address: MACAddress, length: Int) {
+    let kept = min(max(length, 0), 48)
+    let all: UInt128 = 0xffff_ffff_ffff
+    let mask = all & ~(all >> UInt128(kept))
+    self.init(field, .masked(UInt128(address.rawValue) & mask, mask: mask))
   }
 
   /// Whether a value passes the test.
@@ -69,6 +84,7 @@ struct CompiledCondition: BitwiseCopyable {
         prefix.length == 0 ? 0 : all & ~((UInt128(1) << UInt128(width - prefix.length)) &- 1)
       let value = UInt128(prefix.address.high) << 64 | UInt128(prefix.address.low)
       (test, low, high) = (.masked, value & mask, mask)
+    case .masked(let value, let mask): (test, low, high) = (.masked, value, mask)
     case .flagsAllSet(let bits): (test, low, high) = (.masked, UInt128(bits), UInt128(bits))
     case .flagsAnySet(let bits): (test, low, high) = (.anySet, 0, UInt128(bits))
     case .flagsNoneSet(let bits): (test, low, high) = (.masked, 0, UInt128(bits))

@@ -6,7 +6,7 @@ internal import PacketViews
 /// Something a condition can test.
 ///
 /// Mirrors `FWPM_CONDITION_*`. Local and remote swap with the layer's direction; at the forward
-/// layers there are only source and destination.
+/// layers and on bridges there are only source and destination.
 public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
   /// The transport protocol, after IPv6 extension headers.
   case ipProtocol
@@ -42,6 +42,60 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
   case userID
   /// Group of the sending socket.
   case groupID
+  /// The Ethernet address of the frame's interface.
+  case interfaceMACAddress
+  /// This host's Ethernet address: the receiver of what arrives, the sender of what leaves.
+  case macLocalAddress
+  /// The peer's Ethernet address.
+  case macRemoteAddress
+  /// Whom `macLocalAddress` names: 0 one station, 1 a group, 2 all.
+  case macLocalAddressType
+  /// Whom `macRemoteAddress` names.
+  case macRemoteAddressType
+  /// The sender's Ethernet address.
+  case macSourceAddress
+  /// Whom `macSourceAddress` names.
+  case macSourceAddressType
+  /// The receiver's Ethernet address.
+  case macDestinationAddress
+  /// Whom `macDestinationAddress` names.
+  case macDestinationAddressType
+  /// What the frame carries, behind all VLAN tags.
+  case etherType
+  /// The whole control information of the outermost VLAN tag, 0 without one.
+  case vlanID
+  /// The interface as a `NET_LUID`: its type and its index.
+  case interface
+  /// The port of the interface; always 0, the default port.
+  case ndisPort
+  /// `L2Flags`.
+  case l2Flags
+  /// The routing compartment.
+  case compartmentID
+  /// The interface's medium as `NDIS_MEDIUM` numbers it.
+  case ndisMediaType
+  /// The interface's physical medium as `NDIS_PHYSICAL_MEDIUM` numbers it.
+  case ndisPhysicalMediaType
+  /// The interface's type as IANA numbers it.
+  case interfaceType
+  /// The tenant's network on a bridge.
+  case vSwitchTenantNetworkID
+  /// The bridge, by its device index.
+  case vSwitchID
+  /// The kind of the bridge's network: 1 private, 2 internal, 3 external.
+  case vSwitchNetworkType
+  /// The port by which the frame came, by its device index.
+  case vSwitchSourceInterfaceID
+  /// The type of that port.
+  case vSwitchSourceInterfaceType
+  /// The machine behind that port.
+  case vSwitchSourceVMID
+  /// The port by which the frame leaves, by its device index.
+  case vSwitchDestinationInterfaceID
+  /// The type of that port.
+  case vSwitchDestinationInterfaceType
+  /// The machine behind that port.
+  case vSwitchDestinationVMID
 
   /// What values a field takes.
   public enum ValueType: Sendable, Hashable {
@@ -49,6 +103,8 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case integer(bits: Int)
     /// An address of the layer's family.
     case address
+    /// An Ethernet address.
+    case macAddress
     /// Named bits.
     case flags
   }
@@ -61,7 +117,20 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case .ipLocalAddress, .ipRemoteAddress, .ipSourceAddress, .ipDestinationAddress: .address
     case .interfaceIndex, .sourceInterfaceIndex, .destinationInterfaceIndex, .userID, .groupID:
       .integer(bits: 32)
-    case .flags: .flags
+    case .interfaceMACAddress, .macLocalAddress, .macRemoteAddress, .macSourceAddress,
+      .macDestinationAddress:
+      .macAddress
+    case .macLocalAddressType, .macRemoteAddressType, .macSourceAddressType,
+      .macDestinationAddressType, .vSwitchNetworkType:
+      .integer(bits: 8)
+    case .etherType, .vlanID: .integer(bits: 16)
+    case .interface: .integer(bits: 64)
+    case .ndisPort, .compartmentID, .ndisMediaType, .ndisPhysicalMediaType, .interfaceType,
+      .vSwitchTenantNetworkID, .vSwitchID, .vSwitchSourceInterfaceID, .vSwitchSourceInterfaceType,
+      .vSwitchSourceVMID, .vSwitchDestinationInterfaceID, .vSwitchDestinationInterfaceType,
+      .vSwitchDestinationVMID:
+      .integer(bits: 32)
+    case .flags, .l2Flags: .flags
     }
   }
 
@@ -85,6 +154,33 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case .flags: "flags"
     case .userID: "user-id"
     case .groupID: "group-id"
+    case .interfaceMACAddress: "interface-mac-address"
+    case .macLocalAddress: "mac-local-address"
+    case .macRemoteAddress: "mac-remote-address"
+    case .macLocalAddressType: "mac-local-address-type"
+    case .macRemoteAddressType: "mac-remote-address-type"
+    case .macSourceAddress: "mac-source-address"
+    case .macSourceAddressType: "mac-source-address-type"
+    case .macDestinationAddress: "mac-destination-address"
+    case .macDestinationAddressType: "mac-destination-address-type"
+    case .etherType: "ether-type"
+    case .vlanID: "vlan-id"
+    case .interface: "interface"
+    case .ndisPort: "ndis-port"
+    case .l2Flags: "l2-flags"
+    case .compartmentID: "compartment-id"
+    case .ndisMediaType: "ndis-media-type"
+    case .ndisPhysicalMediaType: "ndis-physical-media-type"
+    case .interfaceType: "interface-type"
+    case .vSwitchTenantNetworkID: "vswitch-tenant-network-id"
+    case .vSwitchID: "vswitch-id"
+    case .vSwitchNetworkType: "vswitch-network-type"
+    case .vSwitchSourceInterfaceID: "vswitch-source-interface-id"
+    case .vSwitchSourceInterfaceType: "vswitch-source-interface-type"
+    case .vSwitchSourceVMID: "vswitch-source-vm-id"
+    case .vSwitchDestinationInterfaceID: "vswitch-destination-interface-id"
+    case .vSwitchDestinationInterfaceType: "vswitch-destination-interface-type"
+    case .vSwitchDestinationVMID: "vswitch-destination-vm-id"
     }
   }
 
@@ -96,10 +192,21 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
 
   /// Whether packets at `layer` can have the field at all.
   public func isAvailable(at layer: Layer) -> Bool {
-    switch self {
+    guard layer.indicatesPackets else { return false }
+    guard !layer.indicatesFrames else { return index(at: layer) != nil }
+    return switch self {
     case .ipLocalAddress, .ipRemoteAddress, .ipLocalPort, .ipRemotePort: layer.hook != .forward
     case .userID, .groupID: layer.hook == .output || layer.hook == .postrouting
-    default: layer.indicatesPackets
+    default: rawValue <= Field.groupID.rawValue
+    }
+  }
+
+  /// The names of the bits of a field that is of flags.
+  public var flagNames: [(name: String, bit: UInt32)] {
+    switch self {
+    case .flags: ConditionFlags.names.map { ($0.name, $0.flag.rawValue) }
+    case .l2Flags: L2Flags.names.map { ($0.name, $0.flag.rawValue) }
+    default: []
     }
   }
 }
@@ -121,54 +228,4 @@ public struct ConditionFlags: OptionSet, Sendable, BitwiseCopyable {
   public static let names: [(name: String, flag: ConditionFlags)] = [
     ("loopback", .loopback), ("fragment", .fragment),
   ]
-}
-
-extension ClassifiedPacket {
-  /// The field's value in host order, nil if this packet has none.
-  func value(of field: Field) -> UInt128? {
-    switch field {
-    case .ipProtocol: return UInt128(layout.transportProtocol.rawValue)
-    case .ipSourceAddress: return Self.number(layout.sourceAddress)
-    case .ipDestinationAddress: return Self.number(layout.destinationAddress)
-    case .ipLocalAddress:
-      return Self.number(isInbound ? layout.destinationAddress : layout.sourceAddress)
-    case .ipRemoteAddress:
-      return Self.number(isInbound ? layout.sourceAddress : layout.destinationAddress)
-    case .ipSourcePort: return port(layout.sourcePort)
-    case .ipDestinationPort: return port(layout.destinationPort)
-    case .ipLocalPort: return port(isInbound ? layout.destinationPort : layout.sourcePort)
-    case .ipRemotePort: return port(isInbound ? layout.sourcePort : layout.destinationPort)
-    case .icmpType: return layout.isICMP ? UInt128(layout.icmpType) : nil
-    case .icmpCode: return layout.isICMP ? UInt128(layout.icmpCode) : nil
-    case .interfaceIndex: return device(isInbound ? metadata.inputDevice : metadata.outputDevice)
-    case .sourceInterfaceIndex: return device(metadata.inputDevice)
-    case .destinationInterfaceIndex: return device(metadata.outputDevice)
-    case .flags: return UInt128(flags.rawValue)
-    case .userID: return metadata.userID.map { UInt128($0) }
-    case .groupID: return metadata.groupID.map { UInt128($0) }
-    }
-  }
-
-  /// The packet's condition flags.
-  public var flags: ConditionFlags {
-    var flags: ConditionFlags = []
-    if metadata.inputDevice == 1 || metadata.outputDevice == 1 { flags.insert(.loopback) }
-    if layout.isFragment { flags.insert(.fragment) }
-    return flags
-  }
-
-  private var isInbound: Bool {
-    switch layer.hook {
-    case .prerouting, .input: true
-    default: false
-    }
-  }
-
-  private func device(_ index: UInt32) -> UInt128? { index == 0 ? nil : UInt128(index) }
-
-  private func port(_ port: UInt16) -> UInt128? { layout.hasPorts ? UInt128(port) : nil }
-
-  private static func number(_ address: IPAddress) -> UInt128 {
-    UInt128(address.high) << 64 | UInt128(address.low)
-  }
 }

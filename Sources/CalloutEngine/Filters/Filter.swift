@@ -11,11 +11,14 @@ public struct Sublayer: Sendable, Hashable {
   public var name: String
   /// Its place among the sublayers.
   public var weight: UInt16
+  /// The provider that it belongs to, nil for none.
+  public var provider: String?
 
   /// A sublayer.
-  public init(name: String, weight: UInt16) {
+  public init(name: String, weight: UInt16, provider: String? = nil) {
     self.name = name
     self.weight = weight
+    self.provider = provider
   }
 }
 
@@ -70,11 +73,13 @@ public struct Filter: Sendable, Hashable {
   public var conditions: [Condition]
   /// What happens to them.
   public var action: FilterAction
+  /// The provider that it belongs to, nil for none.
+  public var provider: String?
 
   /// A filter.
   public init(
     name: String, layer: Layer, sublayer: String = "default", weight: FilterWeight = .automatic,
-    conditions: [Condition] = [], action: FilterAction
+    conditions: [Condition] = [], action: FilterAction, provider: String? = nil
   ) {
     self.name = name
     self.layer = layer
@@ -82,6 +87,7 @@ public struct Filter: Sendable, Hashable {
     self.weight = weight
     self.conditions = conditions
     self.action = action
+    self.provider = provider
   }
 
   /// The weight as a number.
@@ -101,6 +107,7 @@ public struct Filter: Sendable, Hashable {
       case .equal: bits += 128
       case .prefix(let prefix):
         bits += UInt64(prefix.length) * 128 / UInt64(prefix.address.bitWidth)
+      case .masked(_, let mask): bits += UInt64(mask.nonzeroBitCount)
       case .range: bits += 64
       case .flagsAllSet(let set), .flagsAnySet(let set), .flagsNoneSet(let set):
         bits += UInt64(set.nonzeroBitCount)

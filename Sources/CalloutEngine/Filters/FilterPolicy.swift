@@ -4,6 +4,8 @@ public import PacketTagging
 
 /// Everything that decides packets, as one value: it is put in force as a whole or not at all.
 public struct FilterPolicy: Sendable {
+  /// Whom the objects belong to.
+  public var providers: [Provider]
   /// The bands of filters.
   public var sublayers: [Sublayer]
   /// The callouts that filters can name.
@@ -15,8 +17,10 @@ public struct FilterPolicy: Sendable {
   ///
   /// The sublayer "default" of weight 0x8000 always exists.
   public init(
-    sublayers: [Sublayer] = [], callouts: [CalloutRegistration] = [], filters: [Filter] = []
+    providers: [Provider] = [], sublayers: [Sublayer] = [],
+    callouts: [CalloutRegistration] = [], filters: [Filter] = []
   ) {
+    self.providers = providers
     self.sublayers = sublayers
     self.callouts = callouts
     self.filters = filters
@@ -40,6 +44,10 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
   case typeMismatch(filter: String, field: String, expected: String)
   /// No packets are indicated at this layer. `STATUS_FWP_INCOMPATIBLE_LAYER`.
   case layerHasNoPackets(filter: String, layer: String)
+  /// An object belongs to a provider that is not there. `STATUS_FWP_PROVIDER_NOT_FOUND`.
+  case unknownProvider(kind: String, name: String, provider: String)
+  /// An object of another provider would be changed or removed. `STATUS_ACCESS_DENIED`.
+  case foreignObject(kind: String, name: String, provider: String)
 
   /// What is wrong and what would be right.
   public var description: String {
@@ -56,6 +64,10 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
       "filter \"\(filter)\": \(field) takes \(expected)"
     case .layerHasNoPackets(let filter, let layer):
       "filter \"\(filter)\": no packets are indicated at \(layer)"
+    case .unknownProvider(let kind, let name, let provider):
+      "\(kind) \"\(name)\": there is no provider \"\(provider)\"; add it to providers"
+    case .foreignObject(let kind, let name, let provider):
+      "\(kind) \"\(name)\" belongs to provider \"\(provider)\"; only that may change or remove it"
     }
   }
 }

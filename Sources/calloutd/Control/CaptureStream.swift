@@ -70,12 +70,7 @@ final class CaptureStream: Sendable {
 
 extension CapturedPacket {
   /// Whether it came by a device when it was tagged; what is routed through has done so.
-  var isInbound: Bool {
-    switch layer.hook {
-    case .prerouting, .input, .forward: true
-    default: false
-    }
-  }
+  var isInbound: Bool { layer.direction != .outbound }
 
   /// The device by which it came, or leaves.
   var device: UInt32 {

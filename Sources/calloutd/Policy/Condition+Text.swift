@@ -10,6 +10,7 @@ extension Condition {
     case .equal(let value): "\(field.name) \(text(value))"
     case .range(let low, let high): "\(field.name) \(text(low))-\(text(high))"
     case .prefix(let prefix): "\(field.name) \(prefix)"
+    case .masked(let value, let mask): "\(field.name) \(masked(value, mask))"
     case .flagsAllSet(let bits): "\(field.name) all of \(names(bits))"
     case .flagsAnySet(let bits): "\(field.name) any of \(names(bits))"
     case .flagsNoneSet(let bits): "\(field.name) none of \(names(bits))"
@@ -20,8 +21,9 @@ extension Condition {
     switch field.valueType {
     case .flags: return names(UInt32(truncatingIfNeeded: value))
     case .integer:
-      guard field == .ipProtocol else { return "\(value)" }
-      return ProtocolName.table.first { UInt128($0.number) == value }?.name ?? "\(value)"
+      return field.numberNames.first { $0.number == value }?.name ?? "\(value)"
+    case .macAddress:
+      return "\(MACAddress(rawValue: UInt64(truncatingIfNeeded: value)))"
     case .address:
       // The address alone does not tell its family; no IPv6 address of use is below 2^32.
       guard value > 0xffff_ffff else {
@@ -31,9 +33,19 @@ extension Condition {
     }
   }
 
+  private func masked(_ value: UInt128, _ mask: UInt128) -> String {
+    guard field.valueType == .macAddress else {
+      return "\(text(value))/0x" + String(mask, radix: 16)
+    }
+    let length = mask.nonzeroBitCount
+    let isPrefix = Condition(field, within: MACAddress(rawValue: .max), length: length).match
+    if case .masked(mask, _) = isPrefix { return "\(text(value))/\(length)" }
+    return "\(text(value))/\(text(mask))"
+  }
+
   private func names(_ bits: UInt32) -> String {
     guard field.valueType == .flags else { return "0x" + String(bits, radix: 16) }
-    let names = ConditionFlags.names.filter { bits & $0.flag.rawValue != 0 }.map(\.name)
+    let names = field.flagNames.filter { bits & $0.bit != 0 }.map(\.name)
     return "[\(names.joined(separator: ", "))]"
   }
 }

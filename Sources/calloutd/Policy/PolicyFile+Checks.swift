@@ -83,7 +83,7 @@ extension PolicyFile {
         case .unknownCallout: spec.positions.callout
         case .layerHasNoPackets: spec.positions.layer
         case .typeMismatch: value ?? place
-        case .fieldNotAtLayer, .duplicate: place
+        case .fieldNotAtLayer, .duplicate, .unknownProvider, .foreignObject: place
         }
       problems.report("\(error)", at: position)
     }

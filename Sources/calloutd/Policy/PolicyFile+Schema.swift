@@ -16,7 +16,7 @@ extension PolicyFile {
       SchemaKey("lifecycle", lifecycleSchema, into: \.self, "who tells of the life of contexts"),
       SchemaKey(
         "interfaces", interfaces, into: \.interfaces, default: "[]",
-        "interfaces for layer 2, which is not part of this build"),
+        "the interfaces whose frames the MAC layers see"),
       SchemaKey("metrics", metricsSchema, into: \.self, "Prometheus metrics at /metrics"),
       SchemaKey(
         "sublayers", listOf: readSublayer, schema: [sublayerSchema.lines], into: \.sublayers,
@@ -124,17 +124,29 @@ extension PolicyFile {
   }
 
   private static var interfaces: SchemaValue<[String]> {
-    SchemaValue("[]") { node, reader in
+    let name = "a list of interfaces such as [eth0]"
+    return SchemaValue(name) { node, reader in
       guard case .sequence(let list) = node else {
-        reader.problems.report(node, isNot: "[]")
+        reader.problems.report(node, isNot: name)
         return nil
       }
-      if let first = list.first {
-        reader.problems.report(
-          "layer 2 is not part of this build; use interfaces: []", at: first.position)
+      var names: [String] = []
+      for entry in list {
+        guard let text = entry.scalar?.string, isInterfaceName(text), !names.contains(text) else {
+          reader.problems.report(
+            entry, isNot: "an interface's name of at most 15 characters, each once")
+          continue
+        }
+        names.append(text)
       }
-      return []
+      return names
     }
+  }
+
+  /// What the kernel takes for a device's name.
+  private static func isInterfaceName(_ text: String) -> Bool {
+    (1...15).contains(text.utf8.count) && text != "." && text != ".."
+      && text.utf8.allSatisfy { $0 > 0x20 && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: ":") }
   }
 
   /// The printed schema: a policy that is right as it stands, with every key explained.
@@ -158,8 +170,11 @@ extension PolicyFile {
       + wrap(Layer.packetLayers.map(\.name), "Layers")
       + wrap(Field.allCases.map { "\($0.name) (\($0.typeName))," }, "Fields and their values")
       + wrap(MatchName.allCases.map { "\($0.rawValue) (\($0.takes))," }, "Matches")
-      + wrap(ProtocolName.table.map(\.name), "Names of ip-protocol values")
+      + wrap(NumberName.protocols.map(\.name), "Names of ip-protocol values")
+      + wrap(NumberName.etherTypes.map(\.name), "Names of ether-type values")
+      + wrap(NumberName.addressTypes.map(\.name), "Names of mac-...-address-type values")
       + wrap(ConditionFlags.names.map(\.name), "Names of flags")
+      + wrap(L2Flags.names.map(\.name), "Names of l2-flags")
       + wrap(ActionName.allCases.map(\.rawValue), "Actions") + [""]
     return (head + schema.lines).joined(separator: "\n") + "\n"
   }

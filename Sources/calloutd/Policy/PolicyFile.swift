@@ -18,7 +18,7 @@ struct PolicyFile: Sendable {
   var ruleBackend: RuleBackend?
   /// Where metrics are served, nil nowhere.
   var metricsListen: ListenAddress?
-  /// Layer-2 interfaces: always empty, because the key is refused with any.
+  /// The interfaces whose frames the MAC layers see.
   var interfaces: [String] = []
   /// The sublayers, "default" only if the file names it.
   var sublayers: [SublayerSpec] = []

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import PacketTagging
+
+/// The type of a field's values under WFP's number.
+///
+/// Mirrors `FWP_DATA_TYPE`.
+public enum FieldDataType: UInt32, Sendable, BitwiseCopyable {
+  /// `FWP_UINT8`.
+  case uint8 = 1
+  /// `FWP_UINT16`.
+  case uint16 = 2
+  /// `FWP_UINT32`.
+  case uint32 = 3
+  /// `FWP_UINT64`.
+  case uint64 = 4
+  /// `FWP_BYTE_ARRAY16_TYPE`: an IPv6 address.
+  case byteArray16 = 11
+  /// `FWP_BYTE_BLOB_TYPE`; here such values are device indices of 32 bits.
+  case byteBlob = 12
+  /// `FWP_BYTE_ARRAY6_TYPE`: an Ethernet address in the order of the wire.
+  case byteArray6 = 18
+}
+
+extension Layer {
+  /// The fields of the layer's frames in WFP's order, so that a field's index is WFP's; empty at
+  /// layers of IP packets.
+  ///
+  /// Mirrors `FWPS_FIELDS_INBOUND_MAC_FRAME_ETHERNET` and its like.
+  public var frameFields: [Field] {
+    switch medium {
+    case .ethernet: Self.ethernetFields
+    case .native: Self.nativeFields
+    case .virtualSwitch:
+      self == .ingressVSwitchEthernet ? Self.ingressFields : Self.egressFields
+    case .network, .stream: []
+    }
+  }
+
+  private static let ethernetFields: [Field] = [
+    .interfaceMACAddress, .macLocalAddress, .macRemoteAddress, .macLocalAddressType,
+    .macRemoteAddressType, .etherType, .vlanID, .interface, .interfaceIndex, .ndisPort, .l2Flags,
+    .compartmentID,
+  ]
+
+  private static let nativeFields: [Field] = [
+    .ndisMediaType, .ndisPhysicalMediaType, .interface, .interfaceType, .interfaceIndex, .ndisPort,
+    .l2Flags, .compartmentID,
+  ]
+
+  private static let switchFields: [Field] = [
+    .macSourceAddress, .macSourceAddressType, .macDestinationAddress, .macDestinationAddressType,
+    .etherType, .vlanID, .vSwitchTenantNetworkID, .vSwitchID, .vSwitchNetworkType,
+    .vSwitchSourceInterfaceID, .vSwitchSourceInterfaceType, .vSwitchSourceVMID,
+  ]
+
+  private static let ingressFields = switchFields + [.l2Flags, .compartmentID]
+
+  private static let egressFields =
+    switchFields + [
+      .vSwitchDestinationInterfaceID, .vSwitchDestinationInterfaceType, .vSwitchDestinationVMID,
+      .l2Flags, .compartmentID,
+    ]
+}
+
+extension Field {
+  /// The field's index among those of `layer`, nil if frames there have no such field.
+  public func index(at layer: Layer) -> Int? { layer.frameFields.firstIndex(of: self) }
+
+  /// The type of the field's values at `layer`.
+  public func dataType(at layer: Layer) -> FieldDataType {
+    switch self {
+    case .icmpType, .icmpCode: return .uint16
+    case .vSwitchID, .vSwitchSourceInterfaceID, .vSwitchSourceVMID,
+      .vSwitchDestinationInterfaceID, .vSwitchDestinationVMID:
+      return .byteBlob
+    default: break
+    }
+    switch valueType {
+    case .integer(8): return .uint8
+    case .integer(16): return .uint16
+    case .integer(64): return .uint64
+    case .integer, .flags: return .uint32
+    case .address: return layer.isIPv6 ? .byteArray16 : .uint32
+    case .macAddress: return .byteArray6
+    }
+  }
+}
+
+/// The bits of the field `l2Flags`, under WFP's values.
+///
+/// Mirrors `FWP_CONDITION_L2_*`.
+public struct L2Flags: OptionSet, Sendable, Hashable, BitwiseCopyable {
+  /// The bits.
+  public let rawValue: UInt32
+  /// From bits.
+  public init(rawValue: UInt32) { self.rawValue = rawValue }
+  /// The interface is an Ethernet.
+  public static let nativeEthernet = L2Flags(rawValue: 0x01)
+  /// The interface is a Wi-Fi station.
+  public static let wiFi = L2Flags(rawValue: 0x02)
+  /// The interface is a mobile modem.
+  public static let mobileBroadband = L2Flags(rawValue: 0x04)
+  /// Wi-Fi Direct data; never set, Linux does not tell it apart.
+  public static let wiFiDirectData = L2Flags(rawValue: 0x08)
+  /// From one virtual machine of a bridge to another.
+  public static let vmToVM = L2Flags(rawValue: 0x10)
+  /// The frame's headers cannot be read.
+  public static let malformed = L2Flags(rawValue: 0x20)
+  /// A group of fragments; never set, since fragments are indicated one by one.
+  public static let fragmentGroup = L2Flags(rawValue: 0x40)
+  /// The interface has a physical connector.
+  public static let connectorPresent = L2Flags(rawValue: 0x80)
+
+  /// The names in policy files.
+  public static let names: [(name: String, flag: L2Flags)] = [
+    ("native-ethernet", .nativeEthernet), ("wifi", .wiFi), ("mobile-broadband", .mobileBroadband),
+    ("wifi-direct-data", .wiFiDirectData), ("vm-to-vm", .vmToVM), ("malformed", .malformed),
+    ("ip-fragment-group", .fragmentGroup), ("connector-present", .connectorPresent),
+  ]
+}

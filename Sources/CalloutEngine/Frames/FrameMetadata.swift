@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import PacketViews
+
+/// What the kernel has not finished in a frame, as it says it beside the bytes.
+///
+/// Offsets count from the frame's first byte, VLAN tags included. Corresponds to `virtio_net_hdr`.
+public struct FrameOffload: BitwiseCopyable, Sendable, Equatable {
+  /// Bit 0: the transport checksum is to be computed; bit 1: it has been verified.
+  public var flags: UInt8 = 0
+  /// How the frame will be cut: 0 not at all, 1 TCP over IPv4, 4 TCP over IPv6, 5 UDP; 0x80 with ECN.
+  public var segmentation: UInt8 = 0
+  /// The length of the headers that each segment repeats.
+  public var headerLength: UInt16 = 0
+  /// The payload of each segment.
+  public var segmentSize: UInt16 = 0
+  /// Where the checksum's data begins.
+  public var checksumStart: UInt16 = 0
+  /// Where it is stored, from there on.
+  public var checksumOffset: UInt16 = 0
+
+  /// Nothing is unfinished.
+  public init() {}
+
+  /// Whether the transport checksum is still to be computed.
+  public var isChecksumPartial: Bool { flags & 1 != 0 }
+
+  /// Whether the frame will be cut into segments.
+  public var isSegmentationPending: Bool { segmentation != 0 }
+
+  /// The same of a frame whose MAC header became longer by `bytes`, or shorter.
+  public func shifted(by bytes: Int) -> FrameOffload {
+    var result = self
+    if isChecksumPartial {
+      result.checksumStart = UInt16(clamping: Int(checksumStart) &+ bytes)
+    }
+    if isSegmentationPending { result.headerLength = UInt16(clamping: Int(headerLength) &+ bytes) }
+    return result
+  }
+}
+
+/// What is known of a frame beside its bytes; what a layer does not have is asked of the frame.
+///
+/// Mirrors `FWPS_INCOMING_METADATA_VALUES0`. Valid only inside `classify`, like the frame.
+public struct FrameMetadata: BitwiseCopyable, Sendable {
+  /// The index of the interface that received it or will send it; on a bridge, that of the port.
+  public var interfaceIndex: UInt32 = 0
+  /// That interface's Ethernet address, 0 if it has none.
+  public var interfaceAddress = MACAddress(rawValue: 0)
+  /// What that interface is.
+  public var hardwareType = HardwareType.ethernet
+  /// The frame's mark, all 32 bits.
+  public var mark: UInt32 = 0
+  /// `skb->priority`.
+  public var priority: UInt32 = 0
+  /// The frame's whole length in bytes, its tags included.
+  public var originalLength: UInt32 = 0
+  /// What the kernel has not finished.
+  public var offload = FrameOffload()
+  /// The routing compartment; this network namespace is WFP's default one.
+  public var compartment: UInt32 = 1
+  /// The bridge's device index, 0 off bridges.
+  public var bridgeIndex: UInt32 = 0
+  /// The tenant's network on the bridge, 0 if unknown.
+  public var tenantNetwork: UInt32 = 0
+  /// The port's device index by which the frame entered the bridge, 0 if unknown.
+  public var sourcePort: UInt32 = 0
+  /// The port's device index by which the frame leaves the bridge, 0 if unknown.
+  public var destinationPort: UInt32 = 0
+  /// Whether the kernel kept the outermost VLAN tag beside the frame; in `bytes` it is in its place.
+  public var isTagBeside = false
+  /// Injected by this engine.
+  public var isInjected = false
+  /// Whether the interface has a physical connector.
+  public var hasConnector = false
+  /// Whether the interface is a Wi-Fi station.
+  public var isWireless = false
+  /// Whether both ends are virtual machines of one bridge.
+  public var isVMToVM = false
+  /// Whether it is one more copy of a frame for several ports of a bridge.
+  public var isFurtherCopy = false
+
+  /// Metadata with nothing set.
+  public init() {}
+
+  /// The transport checksum is still to be filled in.
+  public var isChecksumPartial: Bool { offload.isChecksumPartial }
+
+  /// The interface as a `NET_LUID`: its type in the high 16 bits, its index in the 24 below.
+  public var interfaceLUID: UInt64 {
+    UInt64(hardwareType.interfaceType) << 48 | UInt64(interfaceIndex & 0xff_ffff) << 24
+  }
+
+  /// The physical medium.
+  ///
+  /// Mirrors `NDIS_PHYSICAL_MEDIUM`.
+  public var physicalMediaType: UInt32 {
+    if isWireless || hardwareType == .ieee80211 { return 9 }
+    switch hardwareType {
+    case .rawIP: return 8
+    case .ethernet: return hasConnector ? 14 : 0
+    default: return 0
+    }
+  }
+}

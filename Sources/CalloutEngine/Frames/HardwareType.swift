@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a network device is, as Linux numbers it.
+///
+/// `ARPHRD_*`.
+public struct HardwareType: RawRepresentable, Sendable, Hashable, BitwiseCopyable {
+  /// The number.
+  public let rawValue: UInt16
+  /// From a number; every one is valid.
+  public init(rawValue: UInt16) { self.rawValue = rawValue }
+  /// Ethernet, or what looks like it: bridges, veth, taps, Wi-Fi stations.
+  public static let ethernet = HardwareType(rawValue: 1)
+  /// InfiniBand.
+  public static let infiniBand = HardwareType(rawValue: 32)
+  /// PPP.
+  public static let ppp = HardwareType(rawValue: 512)
+  /// Bare IP of a mobile modem.
+  public static let rawIP = HardwareType(rawValue: 519)
+  /// IP in IP.
+  public static let tunnel = HardwareType(rawValue: 768)
+  /// The loopback device.
+  public static let loopback = HardwareType(rawValue: 772)
+  /// IPv6 in IPv4.
+  public static let sit = HardwareType(rawValue: 776)
+  /// GRE.
+  public static let gre = HardwareType(rawValue: 778)
+  /// 802.11 with its own headers.
+  public static let ieee80211 = HardwareType(rawValue: 801)
+  /// No link header at all: tun, WireGuard.
+  public static let none = HardwareType(rawValue: 0xfffe)
+
+  /// Whether frames of such a device begin with Ethernet headers.
+  public var hasEthernetHeader: Bool { self == .ethernet || self == .loopback }
+
+  /// Whether frames of such a device begin with IP headers.
+  public var isRawIP: Bool {
+    switch self {
+    case .rawIP, .none, .ppp, .tunnel, .sit, .gre: true
+    default: false
+    }
+  }
+
+  /// The interface type as IANA numbers it.
+  ///
+  /// Mirrors `IF_TYPE_*`.
+  public var interfaceType: UInt32 {
+    switch self {
+    case .ethernet: 6
+    case .ppp: 23
+    case .loopback: 24
+    case .none: 53
+    case .ieee80211: 71
+    case .tunnel, .sit, .gre: 131
+    case .infiniBand: 199
+    case .rawIP: 243
+    default: 1
+    }
+  }
+
+  /// The medium.
+  ///
+  /// Mirrors `NDIS_MEDIUM`.
+  public var mediaType: UInt32 {
+    switch self {
+    case .ppp: 3
+    case .rawIP: 9
+    case .infiniBand: 14
+    case .tunnel, .sit, .gre: 15
+    case .ieee80211: 16
+    case .loopback: 17
+    case .none: 19
+    default: 0
+    }
+  }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import PacketTagging
+
+/// Why an injection was refused; then nothing is completed and the caller still owns the packet.
+public enum InjectionError: Error, Sendable, Hashable, CustomStringConvertible {
+  /// The kernel refused it.
+  case refused(errno: Int32, text: String)
+  /// The engine has stopped.
+  case closed
+  /// The layer is not ready: nothing is diverted there yet. `STATUS_FWP_TCPIP_NOT_READY`.
+  case notReady
+  /// The handle is being destroyed. `STATUS_FWP_INJECT_HANDLE_CLOSING`.
+  case handleClosing
+  /// The handle was made for something else. `STATUS_FWP_INJECT_HANDLE_STALE`.
+  case handleStale
+  /// No filter of a callout that is registered works at the layer.
+  ///
+  /// WFP leaves open what happens then.
+  case noCallout(layer: Layer)
+  /// Frames are not injected that way at the layer. `STATUS_FWP_INCOMPATIBLE_LAYER`.
+  case wrongLayer(Layer)
+  /// Clones and invented frames need a completion function. `STATUS_INVALID_PARAMETER`.
+  case completionRequired
+  /// The frame's MAC header cannot be read. `STATUS_INVALID_PARAMETER`.
+  case malformedFrame
+  /// The frame has been injected too often.
+  case tooManyHops
+  /// There is no such interface, or nothing of ours is at it.
+  case noInterface(UInt32)
+
+  /// What is wrong and what to do about it.
+  public var description: String {
+    switch self {
+    case .refused(_, let text): "the kernel refused the packet: \(text)"
+    case .closed: "the engine has stopped"
+    case .notReady: "the layer is not ready; try again when its filters are in force"
+    case .handleClosing: "the injection handle is being destroyed; make another"
+    case .handleStale: "the injection handle is for something else; make one of the right kind"
+    case .noCallout(let layer):
+      "no filter at \(layer.name) asks a callout; add one before injecting there"
+    case .wrongLayer(let layer):
+      "\(layer.name) is of the other direction, or indicates no frames; use another layer"
+    case .completionRequired:
+      "only an unaltered original may be injected without a completion function; give one"
+    case .malformedFrame: "the frame's MAC header cannot be read; give a whole frame"
+    case .tooManyHops: "the frame has been injected too often; permit what you injected"
+    case .noInterface(let index): "there is no interface \(index) that frames are injected at"
+    }
+  }
+
+  /// The `NTSTATUS` that WFP returns for it, nil where it has none.
+  public var status: UInt32? {
+    switch self {
+    case .notReady: 0xc022_0100
+    case .handleClosing: 0xc022_0101
+    case .handleStale: 0xc022_0102
+    case .wrongLayer: 0xc022_0014
+    case .completionRequired, .malformedFrame: 0xc000_000d
+    case .refused, .closed, .noCallout, .tooManyHops, .noInterface: nil
+    }
+  }
+}
