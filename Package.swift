@@ -59,6 +59,10 @@ let package = Package(
     .target(
       name: "NetfilterQueue", dependencies: ["CNetfilter", "Kernel", "PacketViews"],
       swiftSettings: settings),
+    .target(
+      name: "LinkLayer", dependencies: ["CLibBPF", "CLinux", "Kernel", "PacketViews"],
+      exclude: ["Programs"], resources: [.embedInCode("divert.bpf.o")],
+      swiftSettings: settings),
     .target(name: "PacketTagging", dependencies: ["Kernel"], swiftSettings: settings),
     .target(
       name: "FirewallRules",
@@ -129,6 +133,9 @@ let package = Package(
       dependencies: ["CalloutEngine", "PacketTagging", "PacketViews", "Kernel"],
       swiftSettings: testSettings),
     .testTarget(
+      name: "LinkLayerTests", dependencies: ["LinkLayer", "PacketViews"],
+      swiftSettings: testSettings),
+    .testTarget(
       name: "NetfilterQueueTests",
       dependencies: ["NetfilterQueue", "PacketViews", "CNetfilter", "Kernel"],
       swiftSettings: testSettings),
@@ -137,7 +144,7 @@ let package = Package(
     .testTarget(
       name: "NetnsTests",
       dependencies: [
-        "CalloutBridge", "CalloutLifecycle", "CalloutTestSupport", "FirewallRules",
+        "CalloutBridge", "CalloutLifecycle", "CalloutTestSupport", "FirewallRules", "LinkLayer",
         "NetfilterQueue", "PacketViews",
       ],
       swiftSettings: testSettings),
