@@ -120,6 +120,9 @@ let package = Package(
     .target(
       name: "CalloutTestSupport", dependencies: ["CLinux", "Kernel"],
       path: "Tests/CalloutTestSupport", swiftSettings: testSettings),
+    .executableTarget(
+      name: "frame-holder", dependencies: ["Kernel", "LinkLayer"], path: "Tests/FrameHolder",
+      swiftSettings: testSettings),
     .testTarget(
       name: "PacketViewsTests", dependencies: ["PacketViews"], swiftSettings: testSettings),
     .testTarget(
@@ -145,7 +148,7 @@ let package = Package(
       name: "NetnsTests",
       dependencies: [
         "CalloutBridge", "CalloutLifecycle", "CalloutTestSupport", "FirewallRules", "LinkLayer",
-        "NetfilterQueue", "PacketViews",
+        "NetfilterQueue", "PacketViews", "frame-holder",
       ],
       swiftSettings: testSettings),
     .testTarget(

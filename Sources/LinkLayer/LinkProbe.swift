@@ -17,6 +17,8 @@ public enum LinkProbe {
   public static let ethernet = "mac-frame-ethernet"
   /// The name of the feature: frames of the device's own medium.
   public static let native = "mac-frame-native"
+  /// The name of the feature of the kernel that both rest on.
+  public static let divert = "frame-divert"
   /// The name of the feature: what is put back keeps its priority without a call of its own.
   public static let priority = "frame-priority"
 
@@ -27,7 +29,7 @@ public enum LinkProbe {
   public static func kernel() -> [KernelFeature] {
     let divert = tryDivert()
     return [
-      KernelFeature("frame-divert", divert.support), KernelFeature(priority, divert.priority),
+      KernelFeature(Self.divert, divert.support), KernelFeature(priority, divert.priority),
     ]
   }
 

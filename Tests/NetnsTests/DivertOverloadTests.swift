@@ -12,9 +12,8 @@ extension NetnsTests {
     func `beyond the limit frames pass or are dropped, all of them counted`(
       _ policy: FrameFailurePolicy
     ) async throws {
-      try await withTopology { _ in
-        // Its own frames would be counted too.
-        try Shell.run("echo 1 > /proc/sys/net/ipv6/conf/a1/disable_ipv6")
+      try await withTopology { topology in
+        try topology.silence()
         let divert = try Diversion("a1", .outbound, policy: policy, slots: 1024)
         divert.slowDown(microseconds: 20_000)
         let to = NumberedReceiver(in: "p1", "b1")
