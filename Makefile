@@ -22,7 +22,8 @@ KERNEL ?= 6.12
 RELEASE := .build/release
 # The compiler that comes with Swift also makes programs for the kernel.
 TOOLCHAIN = $(dir $(realpath $(shell command -v $(SWIFT))))
-LIFECYCLE := Sources/CalloutLifecycle
+# Modules that give the kernel programs, each with what these are called.
+PROGRAMS := CalloutLifecycle/lifecycle LinkLayer/divert
 IN_NAMESPACE := env -u CALLOUT_NETNS Tests/run-in-namespace.sh
 SHARE = $(DESTDIR)$(PREFIX)/share/callout
 POLICY = $(DESTDIR)$(SYSCONFDIR)/callout/policy.yaml
@@ -112,20 +113,22 @@ format: ## puts the Swift sources into that format
 layers: ## who may import what, where pointers may be, how long files may be
 	@Tests/check-layers.sh
 
-# $(call compile-bpf,object); without the folder's name, so that it is the same wherever it is made
+# $(call compile-bpf,module/name,object); without the folder's name, so that it is the same wherever
+# it is made
 define compile-bpf
-cd $(LIFECYCLE) && $(TOOLCHAIN)clang -target bpf -mcpu=v3 -O2 -g -Wall -Werror \
-  -fdebug-compilation-dir=. -c Programs/lifecycle.bpf.c -o $(1) \
-  && $(TOOLCHAIN)llvm-objcopy --strip-debug $(1)
+(cd Sources/$(dir $(1)) && $(TOOLCHAIN)clang -target bpf -mcpu=v3 -O2 -g -Wall -Werror \
+  -fdebug-compilation-dir=. -c Programs/$(notdir $(1)).bpf.c -o $(2) \
+  && $(TOOLCHAIN)llvm-objcopy --strip-debug $(2))
 endef
 
-bpf: ## compiles the programs that observe the kernel; what comes out is kept in the repository
-	$(call compile-bpf,lifecycle.bpf.o)
+bpf: ## compiles the programs for the kernel; what comes out is kept in the repository
+	$(foreach program,$(PROGRAMS),$(call compile-bpf,$(program),$(notdir $(program)).bpf.o) &&) true
 
 bpf-check: ## whether what is kept in the repository is what the sources make
 	@object=$$(mktemp); trap 'rm -f $$object' EXIT; \
-	  { $(call compile-bpf,$$object); } && cmp $$object lifecycle.bpf.o \
-	  && echo 'bpf: the object is that of its sources'
+	  $(foreach program,$(PROGRAMS),{ $(call compile-bpf,$(program),$$object); } \
+	    && cmp $$object Sources/$(program).bpf.o &&) \
+	  echo 'bpf: the objects are those of their sources'
 
 install: release ## program, unit, policy and rules; DESTDIR= PREFIX=/usr/local
 	install -D --strip $(RELEASE)/calloutd $(DESTDIR)$(PREFIX)/sbin/calloutd

@@ -59,6 +59,10 @@ let package = Package(
     .target(
       name: "NetfilterQueue", dependencies: ["CNetfilter", "Kernel", "PacketViews"],
       swiftSettings: settings),
+    .target(
+      name: "LinkLayer", dependencies: ["CLibBPF", "CLinux", "Kernel", "PacketViews"],
+      exclude: ["Programs"], resources: [.embedInCode("divert.bpf.o")],
+      swiftSettings: settings),
     .target(name: "PacketTagging", dependencies: ["Kernel"], swiftSettings: settings),
     .target(
       name: "FirewallRules",
@@ -116,6 +120,9 @@ let package = Package(
     .target(
       name: "CalloutTestSupport", dependencies: ["CLinux", "Kernel"],
       path: "Tests/CalloutTestSupport", swiftSettings: testSettings),
+    .executableTarget(
+      name: "frame-holder", dependencies: ["Kernel", "LinkLayer"], path: "Tests/FrameHolder",
+      swiftSettings: testSettings),
     .testTarget(
       name: "PacketViewsTests", dependencies: ["PacketViews"], swiftSettings: testSettings),
     .testTarget(
@@ -129,6 +136,9 @@ let package = Package(
       dependencies: ["CalloutEngine", "PacketTagging", "PacketViews", "Kernel"],
       swiftSettings: testSettings),
     .testTarget(
+      name: "LinkLayerTests", dependencies: ["LinkLayer", "PacketViews"],
+      swiftSettings: testSettings),
+    .testTarget(
       name: "NetfilterQueueTests",
       dependencies: ["NetfilterQueue", "PacketViews", "CNetfilter", "Kernel"],
       swiftSettings: testSettings),
@@ -137,8 +147,8 @@ let package = Package(
     .testTarget(
       name: "NetnsTests",
       dependencies: [
-        "CalloutBridge", "CalloutLifecycle", "CalloutTestSupport", "FirewallRules",
-        "NetfilterQueue", "PacketViews",
+        "CalloutBridge", "CalloutLifecycle", "CalloutTestSupport", "FirewallRules", "LinkLayer",
+        "NetfilterQueue", "PacketViews", "frame-holder",
       ],
       swiftSettings: testSettings),
     .testTarget(

@@ -14,18 +14,25 @@ int clb_make_array(const char *name, uint32_t value_size, uint32_t entries) {
   return bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(uint32_t), value_size, entries, &options);
 }
 
-/// The program that a list of names begins with, and goes past it; NULL with errno.
-static struct bpf_program *next_program(struct bpf_object *object, const char **names) {
-  char name[64];
+enum { NAME_SIZE = 64 };
+
+/// Takes the first name from a list; false with errno if it is too long.
+static bool take_name(const char **names, char name[NAME_SIZE]) {
   size_t length = strcspn(*names, " ");
-  if (length >= sizeof name) {
+  if (length >= NAME_SIZE) {
     errno = ENAMETOOLONG;
-    return NULL;
+    return false;
   }
   memcpy(name, *names, length);
   name[length] = 0;
   *names += length + ((*names)[length] == ' ');
-  return bpf_object__find_program_by_name(object, name);
+  return true;
+}
+
+/// The program that a list of names begins with, and goes past it; NULL with errno.
+static struct bpf_program *next_program(struct bpf_object *object, const char **names) {
+  char name[NAME_SIZE];
+  return take_name(names, name) ? bpf_object__find_program_by_name(object, name) : NULL;
 }
 
 /// Readies the object so that loading it loads the wanted programs; -1 with errno.
@@ -36,13 +43,15 @@ static int prepare(struct bpf_object *object, const struct clb_request *request)
     if (!(program = next_program(object, &rest))) return -1;
     bpf_program__set_autoload(program, true);
   }
-  struct bpf_map *sightings = bpf_object__find_map_by_name(object, "sightings");
-  struct bpf_map *bearers = bpf_object__find_map_by_name(object, "bearers");
+  const char *rest = request->maps;
+  for (size_t index = 0; *rest && index < CLB_MAPS; index++) {
+    char name[NAME_SIZE];
+    struct bpf_map *map =
+        take_name(&rest, name) ? bpf_object__find_map_by_name(object, name) : NULL;
+    if (!map || bpf_map__reuse_fd(map, request->map_descriptors[index]) < 0) return -1;
+  }
   struct bpf_map *settings = bpf_object__find_map_by_name(object, ".rodata");
-  if (!sightings || !bearers || !settings ||
-      bpf_map__reuse_fd(sightings, request->sightings) < 0 ||
-      (request->bearers >= 0 && bpf_map__reuse_fd(bearers, request->bearers) < 0))
-    return -1;
+  if (!settings) return -1;
   return bpf_map__set_initial_value(settings, request->settings, request->settings_size);
 }
 
@@ -80,6 +89,14 @@ int clb_attach(int program) { return bpf_raw_tracepoint_open(NULL, program); }
 
 int clb_attach_to_cgroup(int program, int cgroup) {
   return bpf_link_create(program, cgroup, BPF_CGROUP_INET_INGRESS, NULL);
+}
+
+int clb_attach_to_device(int program, uint32_t device, bool outbound) {
+  // Newer than Debian 12's headers, under the kernel's numbers.
+  enum { TCX_INGRESS = 46, TCX_EGRESS = 47, BEFORE = 1 << 3 };
+  LIBBPF_OPTS(bpf_link_create_opts, options, .flags = BEFORE);
+  return bpf_link_create(program, (int)device,
+                         (enum bpf_attach_type)(outbound ? TCX_EGRESS : TCX_INGRESS), &options);
 }
 
 int clb_each_enumerator(const char *name, void *context,

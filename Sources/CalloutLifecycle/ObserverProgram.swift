@@ -118,17 +118,20 @@ final class LoadedProgram: Sendable {
   ) throws(SystemError) -> [LoadedProgram] {
     let root = programs.contains(.reached) ? try ControlGroup.openRoot() : nil
     let names = programs.map(\.rawValue).joined(separator: " ")
+    let maps = bearers < 0 ? "sightings" : "sightings bearers"
     let object = PackageResources.lifecycle_bpf_o
     var descriptors = [CInt](repeating: -1, count: programs.count)
     let result = unsafe withUnsafeBytes(of: settings) { settings in
       unsafe object.withUnsafeBytes { object in
         unsafe names.withCString { names in
-          unsafe descriptors.withUnsafeMutableBufferPointer { descriptors in
-            var request = unsafe clb_request(
-              object: object.baseAddress, object_size: object.count, programs: names,
-              descriptors: descriptors.baseAddress, sightings: sightings, bearers: bearers,
-              settings: settings.baseAddress, settings_size: settings.count)
-            return unsafe clb_load(&request)
+          unsafe maps.withCString { maps in
+            unsafe descriptors.withUnsafeMutableBufferPointer { descriptors in
+              var request = unsafe clb_request(
+                object: object.baseAddress, object_size: object.count, programs: names,
+                descriptors: descriptors.baseAddress, maps: maps, map_descriptors: (sightings, bearers),
+                settings: settings.baseAddress, settings_size: settings.count)
+              return unsafe clb_load(&request)
+            }
           }
         }
       }

@@ -59,3 +59,5 @@ int clx_close_on_exec(int fd);
 /// `send` that returns EPIPE instead of raising SIGPIPE.
 ssize_t clx_send_quietly(int fd, const void *bytes, size_t length);
 void clx_ignore_broken_pipes(void);
+
+#include "CLinuxFrames.h"

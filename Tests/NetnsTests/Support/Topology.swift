@@ -53,6 +53,15 @@ struct Topology {
       """)
   }
 
+  /// Keeps the first link's ends from saying anything by themselves, as IPv6 does.
+  func silence() throws {
+    try Shell.run(
+      """
+      echo 1 > /proc/sys/net/ipv6/conf/a1/disable_ipv6
+      ip netns exec p1 sh -c 'echo 1 > /proc/sys/net/ipv6/conf/b1/disable_ipv6'
+      """)
+  }
+
   func enableForwarding() throws {
     try Shell.run(
       "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+internal import Glibc
+internal import Kernel
+
+/// What became of a frame that was to be put back or injected.
+public enum FrameSendResult: Sendable, Hashable {
+  /// The kernel took it.
+  case sent
+  /// The device is down. `ENETDOWN`.
+  case deviceDown
+  /// The device is gone. `ENXIO`, `ENODEV`.
+  case deviceGone
+  /// It is longer than what the device and the helper take. `EMSGSIZE`.
+  case tooLong
+  /// It is shorter than a MAC header, or no IP packet on a device of these.
+  case tooShort
+  /// Memory or the device's queue is full. `ENOBUFS`, `EAGAIN`, `ENOMEM`.
+  case noRoom
+  /// Any other answer of the kernel, `EINVAL` for an offload that it does not know.
+  case refused(errno: CInt)
+
+  init(errno: CInt) {
+    self =
+      switch errno {
+      case ENETDOWN: .deviceDown
+      case ENXIO, ENODEV: .deviceGone
+      case EMSGSIZE: .tooLong
+      case ENOBUFS, EAGAIN, ENOMEM: .noRoom
+      default: .refused(errno: errno)
+      }
+  }
+}
+
+/// A packet socket that sends by one device.
+final class FrameSocket: Sendable {
+  private let descriptor: OwnedDescriptor
+  /// Whether messages may carry their priority (6.14).
+  let takesPriority: Bool
+
+  init(device: UInt32, takesPriority: Bool) throws(SystemError) {
+    descriptor = try OwnedDescriptor(
+      checking: clx_open_frame_sender(device), operation: "open a packet socket")
+    self.takesPriority = takesPriority
+  }
+
+  /// Whether messages may carry their priority, asked of a device that is up.
+  static func takesPriority(askingOf device: UInt32) throws(SystemError) -> Bool {
+    let socket = try FrameSocket(device: device, takesPriority: false)
+    return clx_takes_priority(socket.number)
+  }
+
+  var number: CInt { descriptor.number }
+
+  /// Sends one message of two pieces, the first of which begins with a virtio header.
+  ///
+  /// Where messages carry no priority it is set before: not for two threads at once then.
+  func send(
+    _ head: UnsafeRawBufferPointer, _ rest: UnsafeRawBufferPointer, mark: UInt32, priority: UInt32
+  ) -> FrameSendResult {
+    if !takesPriority { _ = clx_set_priority(number, priority) }
+    for _ in 0..<2 {
+      let sent = unsafe clx_send_frame(
+        number, head.baseAddress, head.count, rest.baseAddress, rest.count, mark, priority,
+        takesPriority)
+      if sent >= 0 { return .sent }
+      guard errno == ENOBUFS || errno == EINTR else { break }
+    }
+    return FrameSendResult(errno: errno)
+  }
+}
+
+/// Messages that go out with one call, each with its own mark and priority.
+///
+/// `sendmmsg` with `SO_MARK` and `SO_PRIORITY` control messages.
+@safe
+struct FrameTransmission: ~Copyable {
+  private let headers: UnsafeMutablePointer<clx_mmsghdr>
+  private let vectors: UnsafeMutablePointer<iovec>
+  private let controls: UnsafeMutablePointer<clx_frame_control>
+  /// Which frame of the batch each message is.
+  private var frames: [64 of UInt8]
+  private(set) var count = 0
+  /// The priority that the socket has where messages carry none.
+  private var socketPriority: UInt32 = 0
+
+  init(takesPriority: Bool) {
+    let capacity = FrameBatch.capacity
+    unsafe headers = .allocate(capacity: capacity)
+    unsafe vectors = .allocate(capacity: capacity)
+    unsafe controls = .allocate(capacity: capacity)
+    frames = .init(repeating: 0)
+    let control = MemoryLayout<clx_frame_control>.size
+    for index in 0..<capacity {
+      unsafe (vectors + index).initialize(to: iovec())
+      unsafe (controls + index).initialize(to: clx_frame_control())
+      unsafe clx_prepare_control(controls + index)
+      var message = unsafe clx_mmsghdr()
+      unsafe message.header.msg_iov = vectors + index
+      unsafe message.header.msg_iovlen = 1
+      unsafe message.header.msg_control = UnsafeMutableRawPointer(controls + index)
+      unsafe message.header.msg_controllen = takesPriority ? control : control / 2
+      unsafe (headers + index).initialize(to: message)
+    }
+  }
+
+  deinit {
+    unsafe headers.deallocate()
+    unsafe vectors.deallocate()
+    unsafe controls.deallocate()
+  }
+
+  mutating func removeAll() { count = 0 }
+
+  /// Adds a frame of the batch; there is room for all of them.
+  mutating func append(
+    _ message: UnsafeMutableRawBufferPointer, frame: Int, mark: UInt32, priority: UInt32
+  ) {
+    guard count < FrameBatch.capacity else { return }
+    unsafe vectors[count] = iovec(iov_base: message.baseAddress, iov_len: message.count)
+    unsafe clx_set_control(controls + count, mark, priority)
+    frames[count] = UInt8(truncatingIfNeeded: frame)
+    count &+= 1
+  }
+
+  /// Which frame of the batch a message is.
+  func frame(_ message: Int) -> Int { Int(frames[message]) }
+
+  /// Sends messages from one on until the kernel refuses one; returns how many it took.
+  mutating func send(from first: Int, by socket: FrameSocket) -> Int {
+    guard first < count else { return 0 }
+    var end = count
+    if !socket.takesPriority { end = prepareRun(from: first, socket) }
+    let taken = unsafe clx_sendmmsg(
+      socket.number, headers + first, UInt32(end &- first), CInt(MSG_DONTWAIT))
+    return max(0, Int(taken))
+  }
+
+  /// Gives the socket the priority of a message; returns the end of those that have the same.
+  private mutating func prepareRun(from first: Int, _ socket: FrameSocket) -> Int {
+    let priority = unsafe controls[first].priority.2
+    if priority != UInt64(socketPriority) {
+      socketPriority = UInt32(truncatingIfNeeded: priority)
+      _ = clx_set_priority(socket.number, socketPriority)
+    }
+    var end = first &+ 1
+    while end < count, unsafe controls[end].priority.2 == priority { end &+= 1 }
+    return end
+  }
+}

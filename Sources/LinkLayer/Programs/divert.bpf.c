@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Diverts the frames of one device and direction to a helper device, and lets through what comes
+// back. What differs between devices is in the settings; what changes meanwhile is in one map.
+#include "divert.h"
+
+#define SECTION(name) __attribute__((section(name), used))
+#define TCX_NEXT -1
+#define TCX_DROP 2
+
+/// The context of classifiers and socket filters, which the verifier knows.
+struct __sk_buff {
+  u32 len;
+  u32 pkt_type;
+  u32 mark;
+  u32 queue_mapping;
+  u32 protocol;
+  u32 vlan_present;
+  u32 vlan_tci;
+  u32 vlan_proto;
+  u32 priority;
+  u32 ingress_ifindex;
+  u32 ifindex;
+  u32 tc_index;
+};
+
+static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
+static long (*const store_bytes)(
+    struct __sk_buff *, u32 offset, const void *from, u32 length, u64 flags) = (void *)9;
+static long (*const redirect)(u32 device, u64 flags) = (void *)23;
+static long (*const change_head)(struct __sk_buff *, u32 length, u64 flags) = (void *)43;
+
+struct {
+  int (*type)[2];          // BPF_MAP_TYPE_ARRAY
+  int (*map_flags)[1024];  // BPF_F_MMAPABLE
+  int (*max_entries)[1];
+  u32 *key;
+  struct state *value;
+} state SECTION(".maps");
+
+/// Set before the programs are loaded.
+const volatile struct settings settings = {};
+
+static inline __attribute__((always_inline)) struct state *find_state(void) {
+  u32 zero = 0;
+  return map_lookup(&state, &zero);
+}
+
+/// Whether nothing is on its way to the reader or back from it.
+static inline __attribute__((always_inline)) int is_idle(volatile struct state *s) {
+  return s->landed == s->handled && s->sent == s->returned;
+}
+
+/// Puts the prefix before the frame, and a MAC header where there is none.
+static inline __attribute__((always_inline)) long wrap(struct __sk_buff *skb) {
+  struct {
+    struct prefix prefix;
+    u16 mac[7];
+  } head = {
+      .prefix = {.mark = skb->mark, .priority = skb->priority, .queue = skb->queue_mapping},
+      .mac = {0, 0, 0, 0, 0, 0, (u16)skb->protocol},
+  };
+  u32 length = settings.raw_ip ? sizeof head.prefix + sizeof head.mac : sizeof head.prefix;
+  if (skb->vlan_present)
+    head.prefix.tag =
+        (u32)__builtin_bswap16((u16)skb->vlan_proto) << 16 | (u16)skb->vlan_tci;
+  if (change_head(skb, length, 0)) return -1;
+  return settings.raw_ip
+             ? store_bytes(skb, 0, &head, sizeof head.prefix + sizeof head.mac, 0)
+             : store_bytes(skb, 0, &head, sizeof head.prefix, 0);
+}
+
+/// At the device, in the one direction or the other.
+SECTION("tc") int divert(struct __sk_buff *skb) {
+  struct state *s = find_state();
+  if (!s) return TCX_NEXT;
+  if (skb->tc_index == settings.injected_index || skb->mark & settings.bit) {
+    skb->tc_index = 0;
+    skb->mark &= ~settings.bit;
+    __sync_fetch_and_add(&s->returned, 1);
+    return TCX_NEXT;
+  }
+  u64 mode = *(volatile u64 *)&s->mode;
+  if (mode == MODE_PASS || (mode == MODE_DRAIN && is_idle(s))) {
+    __sync_fetch_and_add(&s->passed, 1);
+    return TCX_NEXT;
+  }
+  // A frame that goes on past others overtakes them, so this is for a reader that has fallen far
+  // behind.
+  if (settings.limit && s->landed - s->handled >= settings.limit) {
+    __sync_fetch_and_add(&s->overloaded, 1);
+    return (int)settings.refusal;
+  }
+  if (wrap(skb)) {
+    __sync_fetch_and_add(&s->unwrapped, 1);
+    return (int)settings.refusal;
+  }
+  // This buffer ends at the helper: whoever follows a packet by its mark must not see it end.
+  skb->mark = 0;
+  // What the helper's own stack sends does not bear it.
+  skb->tc_index = settings.diverted_index;
+  __sync_fetch_and_add(&s->diverted, 1);
+  return redirect(settings.helper, 0);
+}
+
+/// Where the helper sends: what bears the bit goes to the device, and nothing else but what was
+/// diverted comes to the packet socket.
+SECTION("tc") int inject(struct __sk_buff *skb) {
+  if (skb->mark & settings.bit) {
+    skb->mark &= ~settings.bit;
+    skb->tc_index = settings.injected_index;
+    return redirect(settings.device, settings.inject_flags);
+  }
+  return skb->tc_index == settings.diverted_index ? TCX_NEXT : TCX_DROP;
+}
+
+/// At the helper's queue, once a frame, after the packet socket: nothing is ever queued there.
+SECTION("socket") int landed(struct __sk_buff *skb) {
+  struct state *s = find_state();
+  if (s) __sync_fetch_and_add(&s->landed, 1);
+  return 0;
+}
+
+char LICENSE[] SECTION("license") = "GPL";
