@@ -68,6 +68,23 @@ struct ClassificationBench: ~Copyable {
     return out.evaluate(packet, policy, callouts.span, hits: &hits).outcome
   }
 
+  /// The decision on a frame without a handle.
+  mutating func classify(
+    frame bytes: [UInt8], metadata: FrameMetadata = FrameMetadata()
+  ) throws -> Decision.Outcome {
+    out.packet = TaggedPacket()
+    out.packet.layer = layer.rawValue
+    out.rewrittenFrame.reset()
+    let span = bytes.span.packetBytes
+    var metadata = metadata
+    metadata.originalLength = UInt32(bytes.count)
+    let frame = ClassifiedFrame(
+      bytes: span, layout: FrameLayout(parsing: span), layer: layer, metadata: metadata)
+    var hits: [UInt64] = [0]
+    let callouts = [HeldObject(heldByCaller: callout)]
+    return out.evaluate(frame, policy, callouts.span, hits: &hits).outcome
+  }
+
   /// The last packet's new headers, nil if it was not rewritten.
   var rewritten: PacketLayout? {
     guard out.rewritten.length > 0 else { return nil }
@@ -89,6 +106,27 @@ enum SamplePacket {
   static let ping: [UInt8] = [
     0x45, 0, 0, 28, 0, 1, 0, 0, 10, 1, 0, 0, 192, 0, 2, 1, 10, 0, 0, 1, 8, 0, 0, 0, 0, 1, 0, 1,
   ]
+}
+
+/// Frames to classify, from 02:…:01.
+enum SampleFrame {
+  static let one: [UInt8] = [2, 0, 0, 0, 0, 1]
+  static let two: [UInt8] = [2, 0, 0, 0, 0, 2]
+  static let all: [UInt8] = [255, 255, 255, 255, 255, 255]
+
+  /// A DNS query to 02:…:02.
+  static let dnsQuery: [UInt8] = two + one + [8, 0] + SamplePacket.dnsQuery
+
+  /// An ARP packet; `source` is the frame's sender where that is another than the packet's.
+  static func arp(
+    _ operation: UInt8 = 1, from sender: [UInt8] = one, claims address: [UInt8] = [10, 0, 0, 1],
+    source: [UInt8]? = nil, target: [UInt8] = [0, 0, 0, 0, 0, 0], to: [UInt8] = all,
+    vlan: UInt8? = nil
+  ) -> [UInt8] {
+    let tag: [UInt8] = vlan.map { [0x81, 0, 0, $0] } ?? []
+    let header: [UInt8] = [8, 6, 0, 1, 8, 0, 6, 4, 0, operation]
+    return to + (source ?? sender) + tag + header + sender + address + target + [10, 0, 0, 9]
+  }
 }
 
 extension Decision.Outcome {

@@ -14,6 +14,14 @@ public final class PermitCallout: Callout {
     out.permit()
   }
 
+  /// Permits.
+  public override func classify(
+    _ frame: borrowing ClassifiedFrame, _ out: inout Classification
+  ) {
+    tally.count(frame)
+    out.permit()
+  }
+
   /// The callout under a name, counting on `board`.
   public static func registration(name: String, counting board: TallyBoard) -> CalloutRegistration {
     CalloutRegistration(name: name, revision: "permit") { PermitCallout(board.makeTally()) }
@@ -31,6 +39,14 @@ public final class BlockCallout: Callout {
     _ packet: borrowing ClassifiedPacket, _ out: inout Classification
   ) {
     tally.count(packet)
+    out.block()
+  }
+
+  /// Blocks.
+  public override func classify(
+    _ frame: borrowing ClassifiedFrame, _ out: inout Classification
+  ) {
+    tally.count(frame)
     out.block()
   }
 
@@ -69,6 +85,14 @@ public final class DelayCallout: Callout {
     _ packet: borrowing ClassifiedPacket, _ out: inout Classification
   ) {
     tally.count(packet)
+    out.hold(for: configuration.time, thenPermit: configuration.thenPermits)
+  }
+
+  /// Holds the frame: it is absorbed, and injected again when its time has come.
+  public override func classify(
+    _ frame: borrowing ClassifiedFrame, _ out: inout Classification
+  ) {
+    tally.count(frame)
     out.hold(for: configuration.time, thenPermit: configuration.thenPermits)
   }
 

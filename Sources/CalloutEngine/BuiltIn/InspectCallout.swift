@@ -3,30 +3,55 @@
 public import PacketTagging
 public import PacketViews
 
-/// One packet as `InspectCallout` describes it to its sink; formatting is the reader's work.
+/// One packet or frame as a callout describes it to its sink; formatting is the reader's work.
 public struct InspectionNote: Sendable, CustomStringConvertible {
+  /// What was seen.
+  public enum Contents: Sendable {
+    /// A packet with these headers.
+    case packet(PacketLayout)
+    /// A frame with this MAC header.
+    case frame(FrameLayout)
+    /// An ARP packet that is not what it should be.
+    case wrongARP(ARPAlert)
+  }
+
   /// The callout that saw it.
   public var callout: String
   /// Where it was seen.
   public var layer: Layer
-  /// The queue that brought it.
-  public var queue: UInt16
-  /// Its id in the queue.
-  public var packetID: UInt32
-  /// Its length in bytes, from the IP header on.
+  /// The queue that brought it; 0 for frames.
+  public var queue: UInt16 = 0
+  /// Its id in the queue; 0 for frames.
+  public var packetID: UInt32 = 0
+  /// Its length in bytes, from the IP header on, or from the MAC header of a frame.
   public var length: UInt32
   /// The handle it bears, 0 if none.
   public var handle: UInt32
-  /// Its headers.
-  public var layout: PacketLayout
+  /// What was seen.
+  public var contents: Contents
 
   /// One line: where, what, from, to.
   public var description: String {
-    let source = Self.endpoint(layout.sourceAddress, layout.hasPorts ? layout.sourcePort : nil)
-    let destination = Self.endpoint(
+    switch contents {
+    case .packet(let layout): "\(layer.name) \(Self.text(layout)) length \(length)"
+    case .frame(let layout): "\(layer.name) \(Self.text(layout)) length \(length)"
+    case .wrongARP(let alert): "\(layer.name) \(alert)"
+    }
+  }
+
+  private static func text(_ layout: PacketLayout) -> String {
+    let source = endpoint(layout.sourceAddress, layout.hasPorts ? layout.sourcePort : nil)
+    let destination = endpoint(
       layout.destinationAddress, layout.hasPorts ? layout.destinationPort : nil)
-    return "\(layer.name) protocol \(layout.transportProtocol.rawValue) "
-      + "\(source) > \(destination) length \(length)"
+    return "protocol \(layout.transportProtocol.rawValue) \(source) > \(destination)"
+  }
+
+  private static func text(_ layout: FrameLayout) -> String {
+    let tag = layout.outerTag.map { " vlan \($0.identifier)" } ?? ""
+    let problem = layout.malformation.map { " (\($0))" } ?? ""
+    let type = String(layout.etherType.rawValue, radix: 16)
+    guard layout.hasAddresses else { return "type 0x\(type)\(problem)" }
+    return "type 0x\(type) \(layout.source) > \(layout.destination)\(tag)\(problem)"
   }
 
   private static func endpoint(_ address: IPAddress, _ port: UInt16?) -> String {
@@ -72,7 +97,20 @@ public final class InspectCallout: Callout {
       InspectionNote(
         callout: name, layer: packet.layer, queue: packet.metadata.queue,
         packetID: packet.metadata.packetID, length: packet.metadata.originalLength,
-        handle: out.handle, layout: packet.layout))
+        handle: out.handle, contents: .packet(packet.layout)))
+  }
+
+  /// Counts the frame and, if the rate allows, describes it.
+  public override func classify(
+    _ frame: borrowing ClassifiedFrame, _ out: inout Classification
+  ) {
+    tally.count(frame)
+    out.goOn()
+    guard let gate, gate.admits(at: out.now) else { return }
+    sink(
+      InspectionNote(
+        callout: name, layer: frame.layer, length: frame.metadata.originalLength,
+        handle: out.handle, contents: .frame(frame.layout)))
   }
 
   /// The callout under a name, counting on `board` and describing to `sink`.

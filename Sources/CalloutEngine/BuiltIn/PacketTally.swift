@@ -22,7 +22,7 @@ public final class TallyBoard: Sendable {
   /// Packets that callouts of this board have seen.
   public var packets: UInt64 { sum { $0.packets.load(ordering: .relaxed) } }
 
-  /// The seen packets' lengths in bytes, from their IP headers on.
+  /// The seen packets' lengths in bytes, from their IP headers on; frames' from their MAC headers.
   public var bytes: UInt64 { sum { $0.bytes.load(ordering: .relaxed) } }
 
   /// Packets for which a callout was refused what it does: a context, a rewrite.
@@ -44,6 +44,11 @@ final class PacketTally: Sendable {
   func count(_ packet: borrowing ClassifiedPacket) {
     Self.add(1, to: packets)
     Self.add(UInt64(packet.metadata.originalLength), to: bytes)
+  }
+
+  func count(_ frame: borrowing ClassifiedFrame) {
+    Self.add(1, to: packets)
+    Self.add(UInt64(frame.metadata.originalLength), to: bytes)
   }
 
   func countRefusal() { Self.add(1, to: refused) }

@@ -11,7 +11,7 @@ public final class TagCallout: Callout {
     case fixed(UInt64)
     /// 1, 2, 3, ... over all workers.
     case sequence
-    /// A hash of the packet's directional 5-tuple.
+    /// A hash of the packet's directional 5-tuple; of frames without IP, of their addresses.
     case flowHash
   }
 
@@ -57,11 +57,27 @@ public final class TagCallout: Callout {
     tally.count(packet)
     out.goOn()
     guard !out.bears(configuration.tag) else { return }
+    associate(needsFlow ? packet.flowHash : 0, &out)
+  }
+
+  /// Tags the frame; one that has the tag already keeps its context.
+  public override func classify(
+    _ frame: borrowing ClassifiedFrame, _ out: inout Classification
+  ) {
+    tally.count(frame)
+    out.goOn()
+    guard !out.bears(configuration.tag) else { return }
+    associate(needsFlow ? frame.flowHash : 0, &out)
+  }
+
+  private var needsFlow: Bool { configuration.context == .flowHash }
+
+  private func associate(_ flowHash: UInt64, _ out: inout Classification) {
     let context: UInt64 =
       switch configuration.context {
       case .fixed(let number): number
       case .sequence: sequence.next()
-      case .flowHash: packet.flowHash
+      case .flowHash: flowHash
       }
     do {
       try out.associate(context, with: configuration.tag, notify: configuration.notify)

@@ -63,6 +63,12 @@ struct CalloutRoster: Sendable {
       registration = DelayCallout.registration(name: spec.name, configuration, counting: board)
     case .rewrite(let configuration):
       registration = RewriteCallout.registration(name: spec.name, configuration, counting: board)
+    case .rewriteMAC(let configuration):
+      registration = FrameRewriteCallout.registration(
+        name: spec.name, configuration, counting: board)
+    case .inspectARP(let configuration):
+      registration = ARPInspectCallout.registration(
+        name: spec.name, configuration, counting: board, sink: sink)
     case .permit: registration = PermitCallout.registration(name: spec.name, counting: board)
     case .block: registration = BlockCallout.registration(name: spec.name, counting: board)
     }

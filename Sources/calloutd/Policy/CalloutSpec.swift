@@ -12,6 +12,8 @@ struct CalloutSpec: Sendable {
     case inspect(InspectCallout.Configuration)
     case delay(DelayCallout.Configuration)
     case rewrite(RewriteCallout.Configuration)
+    case rewriteMAC(FrameRewriteCallout.Configuration)
+    case inspectARP(ARPInspectCallout.Configuration)
     case permit
     case block
   }
@@ -63,6 +65,8 @@ struct CalloutDraft {
   var thenPermits = true
   var change = HeaderChange()
   var blocksRefused = false
+  var frameChange = FrameChange()
+  var arp = ARPInspectCallout.Configuration()
 }
 
 /// One type of callout: its keys, and what they make.
@@ -141,6 +145,7 @@ struct CalloutType {
         finish: {
           .rewrite(RewriteCallout.Configuration($0.change, blocksRefused: $0.blocksRefused))
         }),
+      rewriteMAC, inspectARP,
       CalloutType(
         name: "permit", purpose: "permits each packet", keys: [], finish: { _ in .permit }),
       CalloutType(

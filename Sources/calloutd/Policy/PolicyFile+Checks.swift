@@ -47,9 +47,7 @@ extension PolicyFile {
       sublayers: sublayers.map(\.sublayer).filter { bands.insert($0.name).inserted },
       callouts: kinds.keys.map { name in CalloutRegistration(name: name) { Callout() } })
     for spec in filters {
-      if case .rewrite(let rewrite)? = spec.filter.action.callout.flatMap({ kinds[$0] }) {
-        check(rewrite.change, spec, &problems)
-      }
+      checkMedium(spec, kinds, &problems)
       let name = spec.filter.name
       let plain = Filter(name: name, layer: spec.filter.layer, action: .permit)
       let parts = [
@@ -87,6 +85,43 @@ extension PolicyFile {
         }
       problems.report("\(error)", at: position)
     }
+  }
+
+  /// What a callout cannot do at the filter's layer.
+  private func checkMedium(
+    _ spec: FilterSpec, _ kinds: [String: CalloutSpec.Kind], _ problems: inout ProblemCollector
+  ) {
+    let layer = spec.filter.layer
+    if layer.medium == .ethernet || layer.medium == .native, interfaces.isEmpty {
+      problems.report(
+        "found a filter at \(layer.name), expected interfaces to name those whose frames it sees",
+        at: spec.positions.layer)
+    }
+    switch spec.filter.action.callout.flatMap({ kinds[$0] }) {
+    case .rewrite? where layer.indicatesFrames:
+      problems.report(
+        "found a rewrite of IP headers at \(layer.name), expected rewrite-mac or a layer of packets",
+        at: spec.positions.callout)
+    case .rewrite(let rewrite)?: check(rewrite.change, spec, &problems)
+    case .rewriteMAC(let rewrite)?:
+      if rewrite.change.needsDirection, layer.medium == .virtualSwitch {
+        problems.report(
+          "found a rewrite of local or remote addresses at \(layer.name), expected source or "
+            + "destination: bridged frames have no local end",
+          at: spec.positions.callout)
+      }
+      requireFrames(spec, &problems)
+    case .inspectARP?: requireFrames(spec, &problems)
+    default: break
+    }
+  }
+
+  private func requireFrames(_ spec: FilterSpec, _ problems: inout ProblemCollector) {
+    guard !spec.filter.layer.indicatesFrames else { return }
+    problems.report(
+      "found a callout of frames at \(spec.filter.layer.name), expected a MAC layer such as "
+        + Layer.inboundMACFrameEthernet.name,
+      at: spec.positions.callout)
   }
 
   private func check(

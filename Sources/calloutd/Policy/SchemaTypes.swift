@@ -120,6 +120,24 @@ extension SchemaValue where Value == IPAddress {
   }
 }
 
+extension SchemaValue where Value == MACAddress {
+  /// An Ethernet address.
+  static var macAddress: SchemaValue {
+    .word("an Ethernet address such as 02:00:00:00:00:01", MACAddress.init)
+  }
+}
+
+extension SchemaValue where Value == EtherType {
+  /// An EtherType, by name or number.
+  static var etherType: SchemaValue {
+    .word("an EtherType such as 0x88cc or arp, from 0x600 on and no VLAN tag's") { text in
+      guard let number = Field.etherType.value(text) else { return nil }
+      let type = EtherType(rawValue: UInt16(truncatingIfNeeded: number))
+      return type.rawValue < 0x600 || type.isVLAN ? nil : type
+    }
+  }
+}
+
 extension SchemaValue where Value == Layer {
   /// A layer's name.
   static var layer: SchemaValue {
