@@ -88,7 +88,7 @@ let package = Package(
       name: "CalloutBridge",
       dependencies: [
         "Kernel", "PacketViews", "NetfilterQueue", "PacketTagging", "FirewallRules",
-        "CalloutEngine", "CalloutLifecycle",
+        "CalloutEngine", "CalloutLifecycle", "LinkLayer",
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),

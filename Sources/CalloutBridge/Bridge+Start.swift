@@ -43,13 +43,17 @@ extension Bridge {
       }
       do throws(BridgeError) {
         try prepare(compiled)
+        // While the old policy, which has no filters for them, lets their frames pass.
+        try addPorts(for: compiled)
         try await replaceRules(for: compiled.policy)
       } catch {
         abandon()
+        await retirePorts(for: board.withLock { $0.policy })
         throw error
       }
       commit()
       board.withLock { $0.policy = compiled }
+      await retirePorts(for: compiled)
     }
   }
 
@@ -99,6 +103,7 @@ extension Bridge {
     }
     // Before the rules: no packet may meet workers that have no policy.
     commit()
+    try addPorts(for: policy)
     guard let firewall else { return try await warnIfNothingComes() }
     do {
       let rules = configuration.ruleSet(for: policy.policy.layers)
@@ -182,12 +187,14 @@ extension Bridge {
     _ policy: CompiledPolicy, _ field: MarkField?, _ epoch: Bool
   ) throws(BridgeError) {
     let injector = PacketInjector(field: field, epoch: epoch)
+    let peers = WorkerPeers()
     var sources: [EventSource] = []
     for shard in 0..<Int(configuration.queueCount) {
       let ring = EventRing<LifeEvent>(capacity: 1 << 15)
       let clock = EventClock()
       sources.append(EventSource(ring: ring, clock: clock))
-      let worker = try makeWorker(shard, policy, ring, clock, injector, field, epoch)
+      let worker = try makeWorker(
+        shard, policy, ring, clock, injector, peers, field, epoch)
       board.withLock { $0.workers.append(worker) }
     }
     do {
@@ -200,7 +207,7 @@ extension Bridge {
 
   private func makeWorker(
     _ shard: Int, _ policy: CompiledPolicy, _ ring: EventRing<LifeEvent>, _ clock: EventClock,
-    _ injector: PacketInjector, _ field: MarkField?, _ epoch: Bool
+    _ injector: PacketInjector, _ peers: WorkerPeers, _ field: MarkField?, _ epoch: Bool
   ) throws(BridgeError) -> Worker {
     let number = configuration.firstQueue + UInt16(shard)
     do {
@@ -223,7 +230,8 @@ extension Bridge {
         out: Classification(
           contexts: contexts, desk: desk, pendDeadline: configuration.pendDeadline.nanoseconds),
         pended: PendedPackets(capacity: Int(configuration.maximumLength)),
-        policy: try CompiledPolicy(FilterPolicy()))
+        policy: try CompiledPolicy(FilterPolicy()), peers: peers)
+      peers.append(mailbox)
       return try Worker(
         name: "callout-q\(number)", mailbox: mailbox, clock: clock, stream: stream, state: state)
     } catch let error as QueueError {

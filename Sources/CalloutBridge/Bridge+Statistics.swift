@@ -32,9 +32,12 @@ extension Bridge {
     for (shard, worker) in workers.enumerated() {
       let numbers = names.map(\.tag.number)
       let answer = worker.mailbox.ask(within: .seconds(2)) { state in
-        (state.statistics(), state.hits, numbers.map { state.out.contexts.tagCounts($0) })
+        (
+          state.statistics(), state.hits, numbers.map { state.out.contexts.tagCounts($0) },
+          state.frameStatistics(), state.portStatistics()
+        )
       }
-      guard let (queue, hits, tags) = answer else {
+      guard let (queue, hits, tags, frames, ports) = answer else {
         result.isHealthy = false
         result.stuckQueues.append(configuration.firstQueue + UInt16(shard))
         result.warnings.append(
@@ -48,6 +51,8 @@ extension Bridge {
             + "their packets wait until a restart")
       }
       result.queues.append(queue)
+      result.frames.add(frames)
+      result.ports += ports
       result.tagging.add(queue.tagging)
       if result.filterHits.isEmpty { result.filterHits = hits.map { _ in 0 } }
       for (index, count) in hits.enumerated() where index < result.filterHits.count {

@@ -59,6 +59,8 @@ public struct BridgeConfiguration: Sendable, Hashable {
   public var pendDeadline = Duration.seconds(5)
   /// Who installs the rules.
   public var rules = RuleChoice.managed(nil)
+  /// The interfaces whose frames the MAC layers see.
+  public var interfaces: [String] = []
   /// Who tells what becomes of packets that were let go.
   public var lifecycle = LifecycleChoice.automatic
   /// The name of our own table.

@@ -3,7 +3,9 @@
 public import CalloutEngine
 public import FirewallRules
 public import Kernel
+public import LinkLayer
 public import NetfilterQueue
+public import PacketTagging
 
 /// Why a bridge could not start, take a policy or answer; nothing was lost, what ran goes on.
 public enum BridgeError: Error, Sendable, CustomStringConvertible {
@@ -27,6 +29,14 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
   case wrongState(String)
   /// A worker does not answer: a callout blocks its thread.
   case stuck(queue: UInt16)
+  /// The frames of a device cannot be diverted.
+  case divert(DivertError)
+  /// There is no interface of that name.
+  case noInterface(String)
+  /// Frames cannot be told apart without bits of the mark.
+  case framesNeedMark
+  /// Nothing brings frames to that layer here.
+  case layerNotServed(Layer)
   /// Anything else the kernel said.
   case system(SystemError)
 
@@ -52,6 +62,14 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
     case .wrongState(let state): state
     case .stuck(let queue):
       "the worker of queue \(queue) does not answer: a callout blocks its thread"
+    case .divert(let error): error.description
+    case .noInterface(let name):
+      "there is no interface \(name) in this network namespace; look at `ip link`, and put its name "
+        + "right in interfaces"
+    case .framesNeedMark:
+      "filters of MAC layers need bits of the mark; set mark.mask to auto or to a mask"
+    case .layerNotServed(let layer):
+      "nothing brings frames to \(layer.name) yet; use the MAC layers of the bridge's ports"
     case .system(let error): error.description
     }
   }

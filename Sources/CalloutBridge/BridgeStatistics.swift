@@ -14,6 +14,10 @@ public struct BridgeStatistics: Sendable {
   public var epoch = false
   /// One for each queue.
   public var queues: [QueueStatistics] = []
+  /// What was counted of frames.
+  public var frames = FrameStatistics()
+  /// One for each device and direction whose frames are or were diverted.
+  public var ports: [PortStatistics] = []
   /// The queues' tagging counters, summed.
   public var tagging = TaggingCounters()
   /// One for each tag that was issued by name.

@@ -43,7 +43,7 @@ extension WorkerState {
 
   fileprivate mutating func run(mailbox: Mailbox, clock: EventClock, stream: EventStream) {
     mailbox.own()
-    let poller = Poller(socket.pollDescriptor, mailbox.wakeUp.number)
+    var poller = makePoller(mailbox)
     var received = socket.makeReceiveBuffer()
     var nextHousekeeping: UInt64 = 0
     while phase != .stopped {
@@ -53,7 +53,13 @@ extension WorkerState {
       if phase == .stopped { break }
       expirePended()
       if socket.outgrows(received) { received = socket.makeReceiveBuffer() }
-      let count = serveBatch(&received)
+      if portsChanged {
+        portsChanged = false
+        poller = makePoller(mailbox)
+      }
+      releaseFrames()
+      let count = serveBatch(&received) + serveFrames()
+      tendPorts()
       let isFollowing = out.contexts.followDepartures()
       let isSweeping = out.contexts.sweep() || isFollowing
       if now >= nextHousekeeping {
@@ -64,7 +70,7 @@ extension WorkerState {
       if count == 0, !isSweeping {
         // What comes before the next look is told by it, however late that is.
         if let look = out.contexts.nextLook { clock.begin(max(look, now)) } else { clock.rest() }
-        _ = poller.wait(milliseconds: patience(nextHousekeeping))
+        poller.wait(milliseconds: patience(nextHousekeeping))
       }
     }
     for command in mailbox.close() { command(&self) }
@@ -80,6 +86,10 @@ extension WorkerState {
     stream.wake()
   }
 
+  private func makePoller(_ mailbox: Mailbox) -> Poller {
+    Poller([socket.pollDescriptor, mailbox.wakeUp.number] + ports.map(\.pollDescriptor))
+  }
+
   private mutating func startBatch(_ clock: EventClock) {
     clock.begin(now)
     now = MonotonicClock.now()
@@ -92,6 +102,8 @@ extension WorkerState {
     var due = housekeeping
     if let deadline = pended.nextDeadline { due = min(due, deadline) }
     if let look = out.contexts.nextLook { due = min(due, look) }
+    if let frame = heldFrames.first { due = min(due, frame.due) }
+    if ports.contains(where: \.isUnwanted) { due = min(due, now &+ 1_000_000) }
     guard due > now else { return 0 }
     return CInt(min((due - now + 999_999) / 1_000_000, 1000))
   }

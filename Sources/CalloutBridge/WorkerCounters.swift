@@ -17,6 +17,20 @@ struct WorkerCounters: Sendable {
   var malformed: UInt64 = 0
   var malformedMessages: UInt64 = 0
   var rewritten: UInt64 = 0
+  var frames: UInt64 = 0
+  var frameBytes: UInt64 = 0
+  var framesPermitted: UInt64 = 0
+  var framesBlocked: UInt64 = 0
+  var framesAbsorbed: UInt64 = 0
+  /// Kept to be decided at their time.
+  var framesHeld: UInt64 = 0
+  /// Given to the worker that owns what they bear.
+  var framesHandedOver: UInt64 = 0
+  var framesRewritten: UInt64 = 0
+  /// Dropped since their new headers found no room.
+  var framesUnwritten: UInt64 = 0
+  /// Held or handed over, and then refused by the kernel.
+  var framesUnsent: UInt64 = 0
   var idGaps: UInt64 = 0
   /// Pended packets that the kernel took away, and verdicts for packets that were gone.
   var flushed: UInt64 = 0

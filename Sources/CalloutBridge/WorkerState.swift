@@ -25,6 +25,20 @@ struct WorkerState: ~Copyable {
   var counters = WorkerCounters()
   /// The hooks of ours that IPv4 and IPv6 packets can meet.
   var hooks: (ipv4: HookSet, ipv6: HookSet) = ([], [])
+  /// The devices whose frames it decides.
+  var ports: [FramePort] = []
+  /// The same ports, for the way of frames.
+  var heldPorts: [HeldObject<FramePort>] = []
+  /// What ports that have gone had counted.
+  var gonePorts: [FramePort.Name: PortStatistics] = [:]
+  /// Frames that wait for their time, the next first.
+  var heldFrames: [HeldFrame] = []
+  var frameDraft = FrameDraft()
+  /// Frames met so far.
+  var lastFrame: UInt32 = 0
+  let peers: WorkerPeers
+  /// Ports have come or gone since the thread last waited on them.
+  var portsChanged = false
   /// Where tagged packets are copied to while somebody captures.
   var tap: CaptureTap?
   var lastID: UInt32?
@@ -43,7 +57,8 @@ struct WorkerState: ~Copyable {
   /// Decides what is pended and gives the queue back; the kernel drops what was not received.
   mutating func finish() -> (decided: Int, dropped: Int) {
     closeIntake()
-    let decided = settleAllPended()
+    let decided = settleAllPended() + heldFrames.count
+    releaseFrames(all: true)
     let left = QueueStatus.all().first { $0.number == socket.options.number }?.waiting ?? 0
     socket.unbind()
     phase = .stopped

@@ -3,6 +3,7 @@
 internal import CLinux
 internal import Glibc
 internal import Kernel
+public import PacketViews
 
 /// Why a frame cannot be replaced; it stays as it was.
 public enum FrameReplacementError: Error, Hashable, Sendable {

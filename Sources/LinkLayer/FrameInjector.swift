@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Kernel
-internal import PacketViews
+public import PacketViews
 
 /// Sends invented or kept frames into a device's stack, or by the device, from any thread.
 ///

@@ -8,8 +8,8 @@ public struct Arrival: BitwiseCopyable, Sendable {
   public var mark: UInt32
   /// Its id in its queue.
   public var id: UInt32
-  /// The hook at which it waits.
-  public var hook: Hook
+  /// Where it is met: at a hook, or as a frame of a device.
+  public var place: HookSet
   /// The layer at which it is classified.
   public var layer: UInt16
   /// Two 16-bit halves: the source's side of its flow and the destination's, so that a packet
@@ -25,11 +25,11 @@ public struct Arrival: BitwiseCopyable, Sendable {
 
   /// An arrival.
   public init(
-    mark: UInt32, id: UInt32, hook: Hook, layer: UInt16, fingerprint: UInt32, isBridged: Bool
+    mark: UInt32, id: UInt32, place: HookSet, layer: UInt16, fingerprint: UInt32, isBridged: Bool
   ) {
     self.mark = mark
     self.id = id
-    self.hook = hook
+    self.place = place
     self.layer = layer
     self.fingerprint = fingerprint
     self.isBridged = isBridged
@@ -66,7 +66,7 @@ extension ContextTable {
       return .untagged
     }
     entries[slot].time = now
-    guard let departure = departure(slot, arrival.hook) else { return meetCopy(slot, arrival) }
+    guard let departure = departure(slot, arrival.place) else { return meetCopy(slot, arrival) }
     entries[slot].decrement(departure)
     if entries[slot].isFragment, !arrival.isFragment { reassemble(slot, layer: arrival.layer) }
     return wait(slot, arrival)
@@ -94,13 +94,12 @@ extension ContextTable {
   }
 
   /// The departure after which a bearer of this slot can be here, if one is under way.
-  private func departure(_ slot: Int, _ hook: Hook) -> Departure? {
+  private func departure(_ slot: Int, _ place: HookSet) -> Departure? {
     let entry = entries[slot]
     guard entry.ownRoaming != 0 else { return nil }
-    let here = HookSet(hook)
     for raw in 0..<Departure.sharer.rawValue {
       guard let departure = Departure(rawValue: raw) else { continue }
-      if entry.count(departure) > 0, departure.followers.contains(here) { return departure }
+      if entry.count(departure) > 0, departure.followers.contains(place) { return departure }
     }
     return nil
   }
@@ -202,6 +201,14 @@ extension ContextTable {
     } else {
       watched.append(UInt32(truncatingIfNeeded: slot), at: milliseconds)
     }
+  }
+
+  /// Keeps what a waiting bearer bears until somebody removes it, though it is let go.
+  ///
+  /// For frames that never enter the IP stack.
+  package mutating func keep(_ handle: UInt32) {
+    guard let slot = slot(handle) else { return }
+    entries[slot].isKept = true
   }
 
   /// Counts one more round of a packet through `hook`; gives it a handle to count by if it has

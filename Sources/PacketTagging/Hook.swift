@@ -16,9 +16,9 @@ public enum Hook: UInt8, CaseIterable, Sendable, BitwiseCopyable {
   case postrouting = 4
 }
 
-/// A set of hooks.
+/// A set of hooks, and of the places before the first and behind the last where frames are met.
 public struct HookSet: OptionSet, Sendable, BitwiseCopyable {
-  /// One bit a hook, by its number.
+  /// One bit a hook, by its number, and two more.
   public let rawValue: UInt8
   /// From bits.
   @inlinable
@@ -26,6 +26,10 @@ public struct HookSet: OptionSet, Sendable, BitwiseCopyable {
   /// The set of one hook.
   @inlinable
   public init(_ hook: Hook) { rawValue = 1 << hook.rawValue }
+  /// Where frames are met that a device has received.
+  @inlinable public static var receivedFrames: HookSet { HookSet(rawValue: 1 << 5) }
+  /// Where frames are met that a device is about to send.
+  @inlinable public static var sentFrames: HookSet { HookSet(rawValue: 1 << 6) }
 }
 
 /// Where a packet was let go, which tells the hooks it can come to next.
@@ -33,11 +37,12 @@ public struct HookSet: OptionSet, Sendable, BitwiseCopyable {
 package enum Departure: Int, BitwiseCopyable, Sendable {
   case prerouting = 0
   /// From OUTPUT towards the loopback device: it leaves, and arrives on this host again.
-  /// (Nothing is met after INPUT, so that number is free.)
   case loopbackOutput = 1
-  case forward = 2
-  case output = 3
-  case postrouting = 4
+  /// From FORWARD or OUTPUT, towards POSTROUTING.
+  case output = 2
+  case postrouting = 3
+  /// Where nothing is met any more: from INPUT, or as a frame that is sent.
+  case end = 4
   /// By repeat, requeue or injection: any hook may be next.
   case anywhere = 5
   /// From POSTROUTING towards the loopback device: it arrives on this host again.
@@ -52,9 +57,8 @@ package enum Departure: Int, BitwiseCopyable, Sendable {
     case .output: self = towardsLoopback ? .loopbackOutput : .output
     case .postrouting: self = towardsLoopback ? .loopback : .postrouting
     case .prerouting: self = .prerouting
-    case .forward: self = .forward
-    // The end of the way, like POSTROUTING.
-    case .input: self = .postrouting
+    case .forward: self = .output
+    case .input: self = .end
     }
   }
 
@@ -62,12 +66,13 @@ package enum Departure: Int, BitwiseCopyable, Sendable {
   @inlinable
   package var followers: HookSet {
     switch self {
-    case .prerouting: [HookSet(.input), HookSet(.forward), HookSet(.postrouting)]
-    case .forward, .output: HookSet(.postrouting)
+    case .prerouting: [HookSet(.input), HookSet(.forward), HookSet(.postrouting), .sentFrames]
+    case .output: [HookSet(.postrouting), .sentFrames]
     case .loopbackOutput: [HookSet(.postrouting), HookSet(.prerouting), HookSet(.input)]
     case .loopback: [HookSet(.prerouting), HookSet(.input)]
-    case .anywhere: HookSet(rawValue: 0x1f)
-    case .postrouting, .sharer: []
+    case .postrouting: .sentFrames
+    case .anywhere: HookSet(rawValue: 0x7f)
+    case .end, .sharer: []
     }
   }
 }

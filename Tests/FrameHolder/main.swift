@@ -56,7 +56,8 @@ func work() throws(DivertError) {
     let count = serve(&inbound) + serve(&outbound)
     frames += count
     guard count == 0 else { continue }
-    _ = Poller(inbound.pollDescriptor, outbound.pollDescriptor).wait(milliseconds: 100)
+    var poller = Poller(inbound.pollDescriptor, outbound.pollDescriptor)
+    poller.wait(milliseconds: 100)
   }
   let used = processorTime() - start.processor
   say("\(frames) frames, \(Int(Double(frames) / used)) per CPU-second")

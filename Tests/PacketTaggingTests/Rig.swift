@@ -91,7 +91,7 @@ final class Rig {
     let new = packet(layer: Layer(hook: hook, isIPv6: false), flow: flow)
     let encounter = table.meet(
       Arrival(
-        mark: table.mark(0xff00_00ff, bearing: handle), id: new.packet.id, hook: hook,
+        mark: table.mark(0xff00_00ff, bearing: handle), id: new.packet.id, place: HookSet(hook),
         layer: new.packet.layer, fingerprint: flow, isBridged: isBridged))
     switch encounter {
     case .untagged: break

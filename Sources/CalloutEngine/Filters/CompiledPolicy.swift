@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import PacketTagging
+package import PacketTagging
 internal import PacketViews
 
 /// A policy as the packet path walks it: flat arrays, sorted once.
@@ -34,6 +34,12 @@ package final class CompiledPolicy: Sendable {
   package let callouts: [CalloutRegistration]
   /// The policy that was compiled.
   package let policy: FilterPolicy
+
+  /// Whether any filter works at a layer.
+  package func hasFilters(at layer: Layer) -> Bool {
+    let filters = layers[Int(layer.rawValue)]
+    return filters.end > filters.first
+  }
 
   /// Checks and compiles a policy.
   package init(_ policy: FilterPolicy) throws(PolicyError) {

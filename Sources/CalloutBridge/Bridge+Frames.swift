@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutEngine
+internal import Kernel
+internal import LinkLayer
+internal import PacketTagging
+internal import Synchronization
+
+// Which devices' frames are diverted: those of the configuration while a filter asks for them.
+extension Bridge {
+  /// Carries a port to the worker's thread.
+  final class PortBox: Sendable {
+    let name: FramePort.Name
+    private let port: Mutex<FramePort?>
+    init(_ port: consuming sending FramePort) {
+      name = port.name
+      self.port = Mutex(port)
+    }
+    func take() -> sending FramePort? { port.withLock { $0.take() } }
+  }
+
+  /// Begins to divert what `policy` needs besides what is diverted; nothing of it if that fails.
+  func addPorts(for policy: CompiledPolicy) throws(BridgeError) {
+    let wanted = try portNames(for: policy)
+    guard !wanted.isEmpty, let worker = frameWorker else { return }
+    guard let present = worker.mailbox.ask({ $0.portNames }) else {
+      throw .stuck(queue: configuration.firstQueue)
+    }
+    var boxes: [PortBox] = []
+    for name in wanted.subtracting(present) { boxes.append(try openPort(name)) }
+    guard !boxes.isEmpty else { return }
+    let answer = worker.mailbox.ask { [boxes] state -> BridgeError? in
+      do throws(BridgeError) {
+        try state.add(boxes.compactMap { $0.take() })
+        return nil
+      } catch {
+        return error
+      }
+    }
+    guard let answer else { throw .stuck(queue: configuration.firstQueue) }
+    if let answer { throw answer }
+  }
+
+  /// Lets go of the devices that `policy` does not need, nil needing none, and waits until they are
+  /// as they were.
+  ///
+  /// No frame is lost or doubled by it.
+  func retirePorts(for policy: CompiledPolicy?) async {
+    guard let worker = frameWorker else { return }
+    let wanted = policy.flatMap { try? portNames(for: $0) } ?? []
+    let deadline = ContinuousClock.now + .seconds(5)
+    worker.mailbox.post { $0.keepPorts(wanted) }
+    while ContinuousClock.now < deadline {
+      let left = worker.mailbox.ask { $0.portNames.subtracting(wanted).count }
+      if left == 0 || left == nil { return }
+      try? await Task.sleep(for: .milliseconds(2))
+    }
+    warn("a device still diverts frames that no filter needs; calloutctl status shows which")
+  }
+
+  /// The worker that has all ports.
+  private var frameWorker: Worker? { board.withLock { $0.workers.first } }
+
+  private func portNames(for policy: CompiledPolicy) throws(BridgeError) -> Set<FramePort.Name> {
+    let layers = policy.policy.layers
+    var directions: [LinkDirection] = []
+    for layer in layers where layer.indicatesFrames {
+      guard layer.medium != .virtualSwitch else { throw .layerNotServed(layer) }
+      let direction: LinkDirection = layer.direction == .inbound ? .inbound : .outbound
+      if !directions.contains(direction) { directions.append(direction) }
+    }
+    guard !directions.isEmpty else { return [] }
+    guard board.withLock({ $0.field }) != nil else { throw .framesNeedMark }
+    var names: Set<FramePort.Name> = []
+    for name in configuration.interfaces {
+      do {
+        guard let device = try LinkDevice.find(name: name) else { throw BridgeError.noInterface(name) }
+        for direction in directions {
+          names.insert(FramePort.Name(device: device.index, direction: direction))
+        }
+      } catch let error as BridgeError {
+        throw error
+      } catch {
+        throw .noInterface(name)
+      }
+    }
+    return names
+  }
+
+  private func openPort(_ name: FramePort.Name) throws(BridgeError) -> PortBox {
+    guard let field = board.withLock({ $0.field }) else { throw .framesNeedMark }
+    let options = FrameDivertOptions(
+      device: name.device, direction: name.direction, injectedBit: field.injectedBit,
+      failurePolicy: configuration.failurePolicy == .permit ? .permit : .block)
+    do throws(DivertError) {
+      let divert = try FrameDivert.open(options)
+      let injector = try divert.makeInjector()
+      return PortBox(FramePort(divert, injector: injector))
+    } catch {
+      throw .divert(error)
+    }
+  }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutEngine
+internal import LinkLayer
+internal import PacketTagging
+internal import PacketViews
+
+/// The frames of one device in one direction, as one worker decides them.
+final class FramePort {
+  /// Which port it is.
+  struct Name: Hashable, Sendable {
+    var device: UInt32
+    var direction: LinkDirection
+  }
+
+  let traits: FrameTraits
+  var divert: FrameDivert
+  /// What each frame of the batch bears, for those that cannot be put back.
+  var bearers = [UInt32](repeating: 0, count: FrameDivert.batchSize)
+  /// Frames that could not be put back, by their place in the batch.
+  var failed: [Int] = []
+  /// No filter needs it any more.
+  var isUnwanted = false
+
+  init(_ divert: consuming FrameDivert, injector: FrameInjector) {
+    traits = FrameTraits(divert, injector: injector)
+    self.divert = divert
+    failed.reserveCapacity(FrameDivert.batchSize)
+  }
+
+  /// The descriptor to wait on for frames.
+  var pollDescriptor: CInt { divert.pollDescriptor }
+  var name: Name { Name(device: divert.options.device, direction: divert.options.direction) }
+}
+
+/// What all frames of a port have in common.
+struct FrameTraits: Sendable {
+  let direction: LinkDirection
+  let isRawIP: Bool
+  let metadata: CalloutEngine.FrameMetadata
+  /// Sends what was taken out of the port's ring.
+  let injector: FrameInjector
+
+  init(_ divert: borrowing FrameDivert, injector: FrameInjector) {
+    let device = divert.device
+    direction = divert.options.direction
+    isRawIP = divert.isRawIP
+    self.injector = injector
+    var metadata = CalloutEngine.FrameMetadata()
+    metadata.interfaceIndex = device.index
+    metadata.interfaceAddress = device.address ?? MACAddress(rawValue: 0)
+    metadata.hardwareType = HardwareType(rawValue: device.kind)
+    // A device that no driver made up has a connector.
+    metadata.hasConnector = device.driver == nil
+    self.metadata = metadata
+  }
+
+  /// The port's layers in the order in which a frame meets them.
+  var layers: [2 of Layer] {
+    switch direction {
+    case .inbound: [.inboundMACFrameNative, .inboundMACFrameEthernet]
+    case .outbound: [.outboundMACFrameEthernet, .outboundMACFrameNative]
+    }
+  }
+
+  /// Where its frames are met.
+  var place: HookSet { direction == .inbound ? .receivedFrames : .sentFrames }
+
+  /// A frame's layout and metadata.
+  func describe(
+    _ bytes: RawSpan, _ kernel: LinkLayer.FrameMetadata, isInjected: Bool
+  ) -> (layout: FrameLayout, metadata: CalloutEngine.FrameMetadata) {
+    var metadata = metadata
+    metadata.mark = kernel.mark
+    metadata.priority = kernel.priority
+    metadata.originalLength = UInt32(clamping: bytes.byteCount)
+    metadata.offload = kernel.offload
+    metadata.isTagBeside = kernel.wasTagBeside
+    metadata.isInjected = isInjected
+    let layout = isRawIP ? FrameLayout(parsingRawIP: bytes) : FrameLayout(parsing: bytes)
+    return (layout, metadata)
+  }
+}
