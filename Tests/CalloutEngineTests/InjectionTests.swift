@@ -101,6 +101,96 @@ final class Flag: Sendable {
   }
 }
 
+@Suite struct PendingInjectionTests {
+  final class Segments: Sendable {
+    let list = Mutex<[InjectionSegment]>([])
+    var note: InjectionCompletion { { segment in self.list.withLock { $0.append(segment) } } }
+    var all: [InjectionSegment] { list.withLock { $0 } }
+  }
+
+  let segments = Segments()
+  let handle = InjectionHandleTests.handle(.l2)
+
+  @Test func `F44: only an unaltered original goes without a completion function`() throws {
+    #expect(throws: InjectionError.completionRequired) {
+      _ = try PendingInjection.begin(1, with: handle, needsCompletion: true, nil).count
+    }
+    #expect(handle.pendingCount == 0)
+    var pending = try PendingInjection.begin(1, with: handle, needsCompletion: false, nil)
+    pending.complete(1, .success)
+    #expect(handle.pendingCount == 0)
+    let bench = Bench()
+    var needs: [Bool] = []
+    try bench.withFrame { frame, out in
+      if let held = try? out.reference(frame) {
+        let original = InjectableFrame.original(held)
+        needs.append(original.needsCompletion)
+        needs.append(original.bytes != MakeFrame.ethernet())
+      }
+      if let clone = try? out.clone(frame) {
+        needs.append(InjectableFrame.clone(clone).needsCompletion)
+      }
+    }
+    let invented = InjectableFrame.invented([1])
+    needs.append(invented.needsCompletion)
+    #expect(needs == [false, false, true, true])
+  }
+
+  @Test func `F46: completions cover the whole chain, each frame once`() throws {
+    do {
+      var pending = try PendingInjection.begin(
+        5, with: handle, needsCompletion: true, segments.note)
+      pending.complete(2, .success)
+      pending.complete(0, .success)
+      pending.complete(-3, .success)
+      pending.complete(1, .mediaDisconnected)
+      #expect(handle.pendingCount == 2)
+      pending.complete(9, .success)
+      let isComplete = pending.isComplete
+      #expect(isComplete && handle.pendingCount == 0)
+    }
+    #expect(
+      segments.all == [
+        InjectionSegment(first: 0, count: 2, status: .success),
+        InjectionSegment(first: 2, count: 1, status: .mediaDisconnected),
+        InjectionSegment(first: 3, count: 2, status: .success),
+      ])
+  }
+
+  @Test func `what is dropped is completed as cancelled`() throws {
+    do {
+      var pending = try PendingInjection.begin(
+        3, with: handle, needsCompletion: true, segments.note)
+      pending.complete(1, .success)
+    }
+    #expect(segments.all.last == InjectionSegment(first: 1, count: 2, status: .cancelled))
+    #expect(handle.pendingCount == 0)
+  }
+
+  @Test func `F45: a refused injection completes nothing and gives the frame back`() async throws {
+    await handle.destroy()
+    let frame = InjectableFrame.invented([1, 2, 3])
+    let outcome = inject(frame)
+    guard case .refused(let error, let returned) = outcome else {
+      Issue.record("it was not refused")
+      return
+    }
+    let bytes = returned.bytes
+    #expect(error == .handleClosing && bytes == [1, 2, 3] && segments.all.isEmpty)
+  }
+
+  private func inject(_ frame: consuming InjectableFrame) -> InjectionOutcome {
+    do throws(InjectionError) {
+      let pending = try PendingInjection.begin(
+        1, with: handle, needsCompletion: frame.needsCompletion, segments.note)
+      _ = pending.count
+      return .started
+    } catch {
+      return .refused(error, frame)
+    }
+  }
+}
+
 @Suite struct InjectionStatusTests {
   @Test func `F47: the sign says whether it was injected`() {
     #expect(InjectionStatus(errno: 0) == .success && InjectionStatus.success.isSuccess)
