@@ -12,8 +12,21 @@ final class Flag: Sendable {
 }
 
 @Suite struct InjectionHandleTests {
-  static func handle(_ kinds: InjectionKinds, number: UInt32 = 1) -> InjectionHandle {
-    InjectionHandle(InjectionHandleID(rawValue: number), kinds: kinds)
+  static func handle(
+    _ kinds: InjectionKinds, family: InjectionFamily = .ipv4
+  ) throws -> InjectionHandle {
+    try InjectionHandle(InjectionHandleID(rawValue: 1), kinds: kinds, family: family)
+  }
+
+  @Test func `a handle of IP packets is for one family, and of what is known`() throws {
+    _ = try Self.handle([.l2, .transport, .forward], family: .unspecified)
+    _ = try Self.handle(.network, family: .ipv6)
+    #expect(throws: InjectionError.familyRequired) {
+      try Self.handle([.l2, .network], family: .unspecified).id
+    }
+    #expect(throws: InjectionError.unknownKinds(0x40)) {
+      try Self.handle(InjectionKinds(rawValue: 0x50)).id
+    }
   }
 
   @Test func `kinds have WFP's values, and none of them means three`() {
@@ -35,7 +48,7 @@ final class Flag: Sendable {
   @Test func `F43: a closing handle refuses, and destroying waits for what is pending`()
     async throws
   {
-    let handle = Self.handle(.l2)
+    let handle = try Self.handle(.l2)
     try handle.begin(3)
     let isDestroyed = Flag()
     await withTaskGroup(of: Void.self) { group in
@@ -66,7 +79,7 @@ final class Flag: Sendable {
   }
 
   @Test func `F48: without a callout's filter at the layer nothing is injected there`() throws {
-    let handle = Self.handle(.l2)
+    let handle = try Self.handle(.l2)
     let registration = CalloutRegistration(name: "c") { Callout() }
     let policy = FilterPolicy(
       callouts: [registration],
@@ -109,7 +122,9 @@ final class Flag: Sendable {
   }
 
   let segments = Segments()
-  let handle = InjectionHandleTests.handle(.l2)
+  let handle: InjectionHandle
+
+  init() throws { handle = try InjectionHandleTests.handle(.l2) }
 
   @Test func `F44: only an unaltered original goes without a completion function`() throws {
     #expect(throws: InjectionError.completionRequired) {
