@@ -91,6 +91,19 @@ import Testing
     }
   }
 
+  @Test func `what a device's frames begin with follows from its type`() {
+    for (type, isEthernet, isRawIP) in [
+      (.ethernet, true, false), (.loopback, true, false), (.none, false, true),
+      (.rawIP, false, true), (.gre, false, true), (.infiniBand, false, false),
+      (.ieee80211, false, false),
+    ] as [(HardwareType, Bool, Bool)] {
+      #expect(type.hasEthernetHeader == isEthernet && type.isRawIP == isRawIP)
+      let bytes = isEthernet ? MakeFrame.ethernet() : Make.ipv4(17)
+      let found = FrameLayout(parsing: bytes.span.packetBytes, of: type)
+      #expect(found.etherType == .ipv4 && found.hasAddresses == isEthernet)
+    }
+  }
+
   @Test func `what is unfinished moves with the header`() {
     var offload = FrameOffload()
     #expect(offload.shifted(by: 4) == offload)

@@ -12,8 +12,21 @@ final class Flag: Sendable {
 }
 
 @Suite struct InjectionHandleTests {
-  static func handle(_ kinds: InjectionKinds, number: UInt32 = 1) -> InjectionHandle {
-    InjectionHandle(InjectionHandleID(rawValue: number), kinds: kinds)
+  static func handle(
+    _ kinds: InjectionKinds, family: InjectionFamily = .ipv4
+  ) throws -> InjectionHandle {
+    try InjectionHandle(InjectionHandleID(rawValue: 1), kinds: kinds, family: family)
+  }
+
+  @Test func `a handle of IP packets is for one family, and of what is known`() throws {
+    _ = try Self.handle([.l2, .transport, .forward], family: .unspecified)
+    _ = try Self.handle(.network, family: .ipv6)
+    #expect(throws: InjectionError.familyRequired) {
+      try Self.handle([.l2, .network], family: .unspecified).id
+    }
+    #expect(throws: InjectionError.unknownKinds(0x40)) {
+      try Self.handle(InjectionKinds(rawValue: 0x50)).id
+    }
   }
 
   @Test func `kinds have WFP's values, and none of them means three`() {
@@ -35,7 +48,7 @@ final class Flag: Sendable {
   @Test func `F43: a closing handle refuses, and destroying waits for what is pending`()
     async throws
   {
-    let handle = Self.handle(.l2)
+    let handle = try Self.handle(.l2)
     try handle.begin(3)
     let isDestroyed = Flag()
     await withTaskGroup(of: Void.self) { group in
@@ -66,7 +79,7 @@ final class Flag: Sendable {
   }
 
   @Test func `F48: without a callout's filter at the layer nothing is injected there`() throws {
-    let handle = Self.handle(.l2)
+    let handle = try Self.handle(.l2)
     let registration = CalloutRegistration(name: "c") { Callout() }
     let policy = FilterPolicy(
       callouts: [registration],
@@ -98,6 +111,98 @@ final class Flag: Sendable {
     }
     #expect(InjectionError.notReady.status == 0xc022_0100)
     #expect(InjectionError.completionRequired.status == 0xc000_000d)
+  }
+}
+
+@Suite struct PendingInjectionTests {
+  final class Segments: Sendable {
+    let list = Mutex<[InjectionSegment]>([])
+    var note: InjectionCompletion { { segment in self.list.withLock { $0.append(segment) } } }
+    var all: [InjectionSegment] { list.withLock { $0 } }
+  }
+
+  let segments = Segments()
+  let handle: InjectionHandle
+
+  init() throws { handle = try InjectionHandleTests.handle(.l2) }
+
+  @Test func `F44: only an unaltered original goes without a completion function`() throws {
+    #expect(throws: InjectionError.completionRequired) {
+      _ = try PendingInjection.begin(1, with: handle, needsCompletion: true, nil).count
+    }
+    #expect(handle.pendingCount == 0)
+    var pending = try PendingInjection.begin(1, with: handle, needsCompletion: false, nil)
+    pending.complete(1, .success)
+    #expect(handle.pendingCount == 0)
+    let bench = Bench()
+    var needs: [Bool] = []
+    try bench.withFrame { frame, out in
+      if let held = try? out.reference(frame) {
+        let original = InjectableFrame.original(held)
+        needs.append(original.needsCompletion)
+        needs.append(original.bytes != MakeFrame.ethernet())
+      }
+      if let clone = try? out.clone(frame) {
+        needs.append(InjectableFrame.clone(clone).needsCompletion)
+      }
+    }
+    let invented = InjectableFrame.invented([1])
+    needs.append(invented.needsCompletion)
+    #expect(needs == [false, false, true, true])
+  }
+
+  @Test func `F46: completions cover the whole chain, each frame once`() throws {
+    do {
+      var pending = try PendingInjection.begin(
+        5, with: handle, needsCompletion: true, segments.note)
+      pending.complete(2, .success)
+      pending.complete(0, .success)
+      pending.complete(-3, .success)
+      pending.complete(1, .mediaDisconnected)
+      #expect(handle.pendingCount == 2)
+      pending.complete(9, .success)
+      let isComplete = pending.isComplete
+      #expect(isComplete && handle.pendingCount == 0)
+    }
+    #expect(
+      segments.all == [
+        InjectionSegment(first: 0, count: 2, status: .success),
+        InjectionSegment(first: 2, count: 1, status: .mediaDisconnected),
+        InjectionSegment(first: 3, count: 2, status: .success),
+      ])
+  }
+
+  @Test func `what is dropped is completed as cancelled`() throws {
+    do {
+      var pending = try PendingInjection.begin(
+        3, with: handle, needsCompletion: true, segments.note)
+      pending.complete(1, .success)
+    }
+    #expect(segments.all.last == InjectionSegment(first: 1, count: 2, status: .cancelled))
+    #expect(handle.pendingCount == 0)
+  }
+
+  @Test func `F45: a refused injection completes nothing and gives the frame back`() async throws {
+    await handle.destroy()
+    let frame = InjectableFrame.invented([1, 2, 3])
+    let outcome = inject(frame)
+    guard case .refused(let error, let returned) = outcome else {
+      Issue.record("it was not refused")
+      return
+    }
+    let bytes = returned.bytes
+    #expect(error == .handleClosing && bytes == [1, 2, 3] && segments.all.isEmpty)
+  }
+
+  private func inject(_ frame: consuming InjectableFrame) -> InjectionOutcome {
+    do throws(InjectionError) {
+      let pending = try PendingInjection.begin(
+        1, with: handle, needsCompletion: frame.needsCompletion, segments.note)
+      _ = pending.count
+      return .started
+    } catch {
+      return .refused(error, frame)
+    }
   }
 }
 

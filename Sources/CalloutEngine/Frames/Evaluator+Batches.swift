@@ -15,6 +15,12 @@ extension Classification {
     _ forms: Span<FrameForm>, hits: inout [UInt64]
   ) {
     let filters = policy.layers[Int(layer.rawValue)]
+    let takesMany = (filters.first..<filters.end).contains {
+      policy.filters[$0].callout >= 0 && forms[Int(policy.filters[$0].callout)] != .single
+    }
+    guard takesMany else {
+      return evaluateEach(&batch, in: memory, at: layer, policy, callouts, hits: &hits)
+    }
     isFrame = true
     selection.reserve(batch.capacity)
     for index in batch.progress.indices {
@@ -54,6 +60,22 @@ extension Classification {
       }
     }
     isFrame = false
+  }
+
+  /// Where no callout takes several frames at once.
+  private mutating func evaluateEach(
+    _ batch: inout FrameBatch, in memory: RawSpan, at layer: Layer,
+    _ policy: borrowing CompiledPolicy, _ callouts: Span<HeldObject<Callout>>, hits: inout [UInt64]
+  ) {
+    for index in batch.progress.indices {
+      packet = batch.packets[index]
+      rewrittenFrame.reset()
+      answer = .none
+      let frame = Self.frame(index, of: batch, in: memory, at: layer)
+      batch.progress[index].decision = evaluate(frame, policy, callouts, hits: &hits)
+      batch.packets[index] = packet
+      batch.rewritten[index] = rewrittenFrame
+    }
   }
 
   @_lifetime(copy memory)

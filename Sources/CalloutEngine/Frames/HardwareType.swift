@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import PacketViews
+
 /// What a network device is, as Linux numbers it.
 ///
 /// `ARPHRD_*`.
@@ -32,7 +34,7 @@ public struct HardwareType: RawRepresentable, Sendable, Hashable, BitwiseCopyabl
   /// Whether frames of such a device begin with Ethernet headers.
   public var hasEthernetHeader: Bool { self == .ethernet || self == .loopback }
 
-  /// Whether frames of such a device begin with IP headers.
+  /// Whether frames of such a device begin with IP headers, so that they can be classified.
   public var isRawIP: Bool {
     switch self {
     case .rawIP, .none, .ppp, .tunnel, .sit, .gre: true
@@ -71,5 +73,13 @@ public struct HardwareType: RawRepresentable, Sendable, Hashable, BitwiseCopyabl
     case .none: 19
     default: 0
     }
+  }
+}
+
+extension FrameLayout {
+  /// Reads a frame of such a device, which begins with an Ethernet header or with an IP header; never
+  /// fails.
+  public init(parsing bytes: RawSpan, of type: HardwareType) {
+    if type.hasEthernetHeader { self.init(parsing: bytes) } else { self.init(parsingRawIP: bytes) }
   }
 }

@@ -24,6 +24,10 @@ public enum InjectionError: Error, Sendable, Hashable, CustomStringConvertible {
   case completionRequired
   /// The frame's MAC header cannot be read. `STATUS_INVALID_PARAMETER`.
   case malformedFrame
+  /// A handle of IP packets is for one family, IPv4 or IPv6. `STATUS_INVALID_PARAMETER`.
+  case familyRequired
+  /// The kinds hold bits that mean nothing. `STATUS_FWP_INVALID_FLAGS`.
+  case unknownKinds(UInt32)
   /// The frame has been injected too often.
   case tooManyHops
   /// There is no such interface, or nothing of ours is at it.
@@ -44,6 +48,9 @@ public enum InjectionError: Error, Sendable, Hashable, CustomStringConvertible {
     case .completionRequired:
       "only an unaltered original may be injected without a completion function; give one"
     case .malformedFrame: "the frame's MAC header cannot be read; give a whole frame"
+    case .familyRequired: "a handle of IP packets is for one family; make one for each"
+    case .unknownKinds(let bits):
+      "0x\(String(bits, radix: 16)) holds unknown kinds; use the bits of InjectionKinds"
     case .tooManyHops: "the frame has been injected too often; permit what you injected"
     case .noInterface(let index): "there is no interface \(index) that frames are injected at"
     }
@@ -56,7 +63,8 @@ public enum InjectionError: Error, Sendable, Hashable, CustomStringConvertible {
     case .handleClosing: 0xc022_0101
     case .handleStale: 0xc022_0102
     case .wrongLayer: 0xc022_0014
-    case .completionRequired, .malformedFrame: 0xc000_000d
+    case .unknownKinds: 0xc022_001e
+    case .completionRequired, .malformedFrame, .familyRequired: 0xc000_000d
     case .refused, .closed, .noCallout, .tooManyHops, .noInterface: nil
     }
   }

@@ -45,9 +45,14 @@ public final class InjectionHandle: Sendable {
 
   private let state = Mutex(State())
 
+  /// Makes a handle; frames need no family, IP packets do.
   package init(
     _ id: InjectionHandleID, kinds: InjectionKinds, family: InjectionFamily = .unspecified
-  ) {
+  ) throws(InjectionError) {
+    guard kinds.isSubset(of: .known) else {
+      throw .unknownKinds(kinds.subtracting(.known).rawValue)
+    }
+    guard !kinds.contains(.network) || family != .unspecified else { throw .familyRequired }
     self.id = id
     self.kinds = kinds.resolved
     self.family = family
