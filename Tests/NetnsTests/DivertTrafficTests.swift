@@ -158,6 +158,37 @@ extension NetnsTests {
       }
     }
 
+    @Test func `what others drop of the frames put back is counted, and keeps nothing waiting`()
+      async throws
+    {
+      try await withTopology { topology in
+        try topology.silence()
+        try Shell.run(
+          """
+          nft 'add table netdev w; add chain netdev w out \
+            { type filter hook egress device a1 priority 0; };
+            add rule netdev w out meta mark & 0x80000000 != 0 meta length 50-70 counter drop'
+          """)
+        let divert = try Diversion("a1", .outbound)
+        let from = FrameTap("a1")
+        let to = FrameTap(in: "p1", "b1")
+        defer {
+          from.close()
+          to.close()
+        }
+        for number in 0..<20 { from.send(experiment(size: number % 2 == 0 ? 60 : 80)) }
+        try await expectSoon { to.count == 10 }
+        try await expectSoon { try divert.counters.tally.noRoom == 10 }
+        #expect(divert.injector.inject(experiment(size: 60).span.packetBytes) == .noRoom)
+        #expect(divert.injector.inject(experiment(size: 80).span.packetBytes) == .sent)
+        let counters = try divert.stop()
+        #expect(counters.tally.permitted == 10 && counters.tally.forcedRemovals == 0)
+        #expect(counters.returned == 11 && counters.tally.strayed <= 1)
+        expectAccounting(counters)
+        try Shell.run("nft delete table netdev w")
+      }
+    }
+
     /// UDP datagrams that the stack has taken.
     private static func udpArrivals(_ snmp: String) -> Int {
       let line = snmp.split(separator: "\n").filter { $0.hasPrefix("Udp:") }.last ?? ""
