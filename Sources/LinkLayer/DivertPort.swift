@@ -133,9 +133,23 @@ final class DivertPort: Sendable {
       if attachment.isCounting { state.add(1, to: .sent) }
       let result = send(
         attachment.link != nil ? .attached : attachment.isCounting ? .closing : .detached)
-      if attachment.isCounting, result != .sent { state.add(.max, to: .sent) }
+      // A queue that is full comes behind the program.
+      if attachment.isCounting, result != .sent, result != .noRoom { state.add(.max, to: .sent) }
       return result
     }
+  }
+
+  /// Counts what was put back anew after a frame was refused, either before the program at the device
+  /// or, by a full queue, behind it; `unsent` more are still to be sent.
+  func recount(unsent: Int) {
+    guard options.direction == .outbound else {
+      // The way through the helper refuses nothing that has come to the device.
+      state.add(.max, to: .sent)
+      return
+    }
+    // The reader's own frames have come to the program when a send returns; so have injected ones
+    // while nobody injects.
+    attachment.withLock { _ in state.store(state[.returned] &+ UInt64(unsent), in: .sent) }
   }
 
   func socket(on index: UInt32) throws(DivertError) -> FrameSocket {

@@ -110,33 +110,25 @@ extension FrameDivert {
 
   private mutating func send(_ failed: (Int, FrameSendResult) -> Void) {
     var next = 0
-    var isRepeated = false
     while next < transmission.count {
       let taken = transmission.send(from: next, by: socket)
       if taken > 0 {
         tally.permitted &+= UInt64(taken)
         next &+= taken
-        isRepeated = false
         continue
       }
-      let number = errno
-      if !isRepeated, number == ENOBUFS || number == EINTR {
-        isRepeated = true
-        continue
-      }
-      isRepeated = false
-      var result = FrameSendResult(errno: number)
-      let index = transmission.frame(next)
-      if result == .tooLong, detour != nil { result = sendByDetour(index) }
-      note(result, index, failed)
+      if errno == EINTR { continue }
+      // No second try: what a full queue dropped has been there.
+      var result = FrameSendResult(errno: errno)
+      if result == .tooLong, detour != nil { result = sendByDetour(transmission.frame(next)) }
+      note(result, next, failed)
       next &+= 1
     }
   }
 
   private mutating func sendByDetour(_ failed: (Int, FrameSendResult) -> Void) {
     for message in 0..<transmission.count {
-      let index = transmission.frame(message)
-      note(sendByDetour(index), index, failed)
+      note(sendByDetour(transmission.frame(message)), message, failed)
     }
   }
 
@@ -152,15 +144,15 @@ extension FrameDivert {
   }
 
   private mutating func note(
-    _ result: FrameSendResult, _ index: Int, _ failed: (Int, FrameSendResult) -> Void
+    _ result: FrameSendResult, _ message: Int, _ failed: (Int, FrameSendResult) -> Void
   ) {
     if result == .sent {
       tally.permitted &+= 1
       return
     }
-    if phase != .detached { port.state.add(.max, to: .sent) }
+    if phase != .detached { port.recount(unsent: transmission.count &- message &- 1) }
     tally.note(result)
-    failed(index, result)
+    failed(transmission.frame(message), result)
   }
 
   /// Tells the programs that frames are no longer under way to us.

@@ -44,13 +44,14 @@ extension FrameDivert {
   ///
   /// To be called every millisecond or so.
   public mutating func continueRemoval() -> Bool {
-    noteLosses()
     switch phase {
     case .detached: return true
     case .attached: return false
-    case .draining: drain(MonotonicClock.now())
+    case .draining:
+      noteLosses()
+      drain(MonotonicClock.now())
     case .closing where port.hasClosed && removal.isRingEmpty && batch.count == 0: finish()
-    case .closing: break
+    case .closing: noteLosses()
     }
     return phase == .detached
   }
@@ -87,7 +88,8 @@ extension FrameDivert {
     removal.fewestReturning = min(removal.fewestReturning, returning)
     guard now &- removal.windowStart >= Self.strayTime else { return }
     if removal.fewestReturning > 0 {
-      tally.strayed &+= removal.fewestReturning
+      // Less than nothing, if the kernel took what it said it refused.
+      if removal.fewestReturning < 1 << 63 { tally.strayed &+= removal.fewestReturning }
       port.state.add(0 &- removal.fewestReturning, to: .sent)
     }
     removal.fewestReturning = .max

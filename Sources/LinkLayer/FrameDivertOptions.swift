@@ -15,6 +15,9 @@ public struct FrameDivertOptions: Sendable, Hashable {
   /// Frames that it receives, or that it sends.
   public var direction: LinkDirection
   /// The one bit of the mark that what is put back bears until the device lets it through.
+  ///
+  /// Programs that divert the same device must each have their own, and each bound how often it puts
+  /// a frame back: every one of them sees what the others put back.
   public var injectedBit: UInt32
   /// What becomes of frames while the reader is behind by `limit`, and of those of a batch that
   /// nobody has decided; both are counted.
@@ -23,7 +26,8 @@ public struct FrameDivertOptions: Sendable, Hashable {
   ///
   /// Each takes 2 KiB that stay in memory.
   public let slots: Int
-  /// The most frames under way before the failure policy is applied.
+  /// The most frames under way before the failure policy is applied; with more than there are slots
+  /// the ring fills up first, and what finds no room in it is lost.
   public let limit: Int
 
   /// Options with this project's defaults; `slots` is rounded up, `limit` is three quarters of them.
@@ -38,6 +42,6 @@ public struct FrameDivertOptions: Sendable, Hashable {
     var size = 128
     while size < slots, size < 65536 { size *= 2 }
     self.slots = size
-    self.limit = min(max(limit ?? size / 4 * 3, 1), size)
+    self.limit = max(limit ?? size / 4 * 3, 1)
   }
 }

@@ -79,6 +79,7 @@ struct FrameTransmission: ~Copyable {
   private let headers: UnsafeMutablePointer<clx_mmsghdr>
   private let vectors: UnsafeMutablePointer<iovec>
   private let controls: UnsafeMutablePointer<clx_frame_control>
+  private let takesPriority: Bool
   /// Which frame of the batch each message is.
   private var frames: [64 of UInt8]
   private(set) var count = 0
@@ -87,11 +88,11 @@ struct FrameTransmission: ~Copyable {
 
   init(takesPriority: Bool) {
     let capacity = FrameBatch.capacity
+    self.takesPriority = takesPriority
     unsafe headers = .allocate(capacity: capacity)
     unsafe vectors = .allocate(capacity: capacity)
     unsafe controls = .allocate(capacity: capacity)
     frames = .init(repeating: 0)
-    let control = MemoryLayout<clx_frame_control>.size
     for index in 0..<capacity {
       unsafe (vectors + index).initialize(to: iovec())
       unsafe (controls + index).initialize(to: clx_frame_control())
@@ -100,7 +101,6 @@ struct FrameTransmission: ~Copyable {
       unsafe message.header.msg_iov = vectors + index
       unsafe message.header.msg_iovlen = 1
       unsafe message.header.msg_control = UnsafeMutableRawPointer(controls + index)
-      unsafe message.header.msg_controllen = takesPriority ? control : control / 2
       unsafe (headers + index).initialize(to: message)
     }
   }
@@ -120,6 +120,10 @@ struct FrameTransmission: ~Copyable {
     guard count < FrameBatch.capacity else { return }
     unsafe vectors[count] = iovec(iov_base: message.baseAddress, iov_len: message.count)
     unsafe clx_set_control(controls + count, mark, priority)
+    // Without the second part the kernel need not allocate for the first.
+    let control = MemoryLayout<clx_frame_control>.size
+    unsafe headers[count].header.msg_controllen =
+      takesPriority && priority != 0 ? control : control / 2
     frames[count] = UInt8(truncatingIfNeeded: frame)
     count &+= 1
   }

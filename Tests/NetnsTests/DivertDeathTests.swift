@@ -8,25 +8,13 @@ import Testing
 extension NetnsTests {
   /// A program that diverts and is killed.
   @Suite struct DivertDeath {
-    /// Beside the tests' own bundle.
-    private static var holder: String {
-      let bundle = CommandLine.arguments.first { $0.contains(".xctest") }
-      let folder = bundle.flatMap { $0.components(separatedBy: ".xctest").first }.map {
-        URL(fileURLWithPath: $0).deletingLastPathComponent().path
-      }
-      return (folder ?? ".build/debug") + "/frame-holder"
-    }
-
     @Test func `SIGKILL under load: traffic goes on by itself, and nothing is left`() async throws {
       try await withTopology { topology in
         try topology.silence()
         let ends = [NumberedReceiver(in: "p1", "b1"), NumberedReceiver("a1")]
         defer { for end in ends { end.close() } }
-        let holder = try Shell.start("\(Self.holder) a1")
-        func helpers() throws -> [String] {
-          try LinkDevice.all().map(\.name).filter(HelperDevices.isName)
-        }
-        try await expectSoon { try helpers().count == 2 }
+        let holder = try Shell.start("\(FrameHolder.path) a1")
+        try await expectSoon { try FrameHolder.helpers().count == 2 }
         let isDone = Shared(false)
         let senders = [nil, "p1"].map { namespace in
           Background {
@@ -35,11 +23,11 @@ extension NetnsTests {
           }
         }
         // It does divert.
-        let helper = try #require(try helpers().first { $0.hasPrefix("coo") })
-        try await expectSoon { try Self.dropped(helper) > 100 }
+        let helper = try #require(try FrameHolder.helpers().first { $0.hasPrefix("coo") })
+        try await expectSoon { try FrameHolder.refused(helper) > 100 }
         try await expectSoon { ends.allSatisfy { $0.contents.count > 1000 } }
         holder.stop()
-        try await expectSoon { try helpers().isEmpty }
+        try await expectSoon { try FrameHolder.helpers().isEmpty }
         let before = ends.map { $0.contents.count }
         let start = ContinuousClock.now
         try await expectSoon {
@@ -56,13 +44,6 @@ extension NetnsTests {
         }
         #expect(try HelperDevices.abandoned().isEmpty)
       }
-    }
-
-    /// Frames that a device refused to queue.
-    private static func dropped(_ name: String) throws -> Int {
-      let line = try Shell.run("grep '\(name):' /proc/thread-self/net/dev")
-      let columns = line.split(whereSeparator: \.isWhitespace)
-      return columns.count > 12 ? Int(columns[12]) ?? 0 : 0
     }
   }
 }

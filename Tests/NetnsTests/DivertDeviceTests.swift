@@ -57,6 +57,30 @@ extension NetnsTests {
       }
     }
 
+    @Test func `an inbound frame that is kept over the device's going down has strayed`()
+      async throws
+    {
+      try await withTopology { topology in
+        try topology.silence()
+        let gate = Gate()
+        let divert = try Diversion("a1", .inbound) { frame in
+          if frame.bytes.byteCount == 61 { gate.pass() }
+          return .permit
+        }
+        let from = FrameTap(in: "p1", "b1")
+        defer { from.close() }
+        from.send(experiment(to: Ends.host, from: Ends.peer, size: 61))
+        try await expectSoon { gate.arrivals == 1 }
+        try Shell.run("ip link set a1 down")
+        gate.open()
+        try await expectSoon { try divert.counters.tally.permitted == 1 }
+        try Shell.run("ip link set a1 up; \(Self.neighbour); \(Self.ping)")
+        let counters = try divert.stop()
+        #expect(counters.tally.strayed == 1 && counters.tally.forcedRemovals == 0)
+        expectAccounting(counters)
+      }
+    }
+
     @Test func `a device that is deleted: sends say so, and taking down ends soon`() async throws {
       try await withTopology { _ in
         do {

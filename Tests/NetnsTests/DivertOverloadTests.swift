@@ -36,6 +36,52 @@ extension NetnsTests {
       }
     }
 
+    @Test func `frames that find the ring full are counted`() async throws {
+      try await withTopology { topology in
+        try topology.silence()
+        let divert = try Diversion("a1", .outbound, slots: 128, limit: .max)
+        divert.slowDown(microseconds: 20_000)
+        let to = NumberedReceiver(in: "p1", "b1")
+        defer { to.close() }
+        NumberedSender("a1").send(count: 5000)
+        try await expectSoon {
+          let counters = try divert.counters
+          return counters.landed == 5000 && counters.tally.received + counters.ringLosses == 5000
+        }
+        divert.slowDown(microseconds: 0)
+        let counters = try divert.stop()
+        #expect(counters.ringLosses > 1000 && counters.tally.forcedRemovals == 0)
+        try await expectSoon { to.contents.count == Int(counters.tally.permitted) }
+        #expect(to.contents.late == 0 && to.contents.doubled == 0)
+        expectAccounting(counters)
+      }
+    }
+
+    @Test func `a reader that is too slow to be taken down in a second: counted, nothing lost`()
+      async throws
+    {
+      try await withTopology { topology in
+        try topology.silence()
+        let divert = try Diversion("a1", .outbound)
+        let to = NumberedReceiver(in: "p1", "b1")
+        defer { to.close() }
+        divert.slowDown(microseconds: 100_000)
+        let sender = NumberedSender("a1")
+        sender.send(count: 2500)
+        divert.want(false)
+        // Others overtake what waits, once the deadline has passed.
+        try await expectSoon { divert.phase == .closing || divert.phase == .detached }
+        sender.send(count: 100)
+        divert.slowDown(microseconds: 0)
+        let counters = try divert.stop()
+        #expect(counters.tally.forcedRemovals == 1 && counters.tally.overtaken > 0)
+        try await expectSoon { to.contents.count == 2600 }
+        #expect(to.contents.isComplete && to.contents.doubled == 0)
+        #expect(to.contents.late <= Int(counters.tally.overtaken))
+        expectAccounting(counters)
+      }
+    }
+
     @Test func `fifty times added and removed under load: nothing is lost, doubled or overtaken`()
       async throws
     {

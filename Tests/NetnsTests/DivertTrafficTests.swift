@@ -56,6 +56,27 @@ extension NetnsTests {
       }
     }
 
+    @Test func `segments within a tunnel are cut by the kernel, and each is accounted for`()
+      async throws
+    {
+      try await withTopology { _ in
+        try Shell.run(
+          """
+          ip link add vx type vxlan id 1 local 10.9.1.1 remote 10.9.1.2 dstport 4789 dev a1
+          ip addr add 10.7.0.1/24 dev vx; ip link set vx up
+          ip -n p1 link add vx type vxlan id 1 local 10.9.1.2 remote 10.9.1.1 dstport 4789 dev b1
+          ip -n p1 addr add 10.7.0.2/24 dev vx; ip -n p1 link set vx up
+          """)
+        try await diverting("a1") { inbound, outbound in
+          try Transfers.both(here: "10.7.0.1", there: "10.7.0.2")
+          let counters = try outbound.counters
+          #expect(counters.landed > counters.diverted)
+          #expect(try inbound.counters.tally.permitted > 100)
+        }
+        try Shell.run("ip link del vx")
+      }
+    }
+
     @Test func `jumbo frames pass both ways`() async throws {
       try await withTopology { _ in
         try Shell.run("ip link set a1 mtu 9000; ip -n p1 link set b1 mtu 9000")
@@ -158,6 +179,37 @@ extension NetnsTests {
       }
     }
 
+    @Test func `what others drop of the frames put back is counted, and keeps nothing waiting`()
+      async throws
+    {
+      try await withTopology { topology in
+        try topology.silence()
+        try Shell.run(
+          """
+          nft 'add table netdev w; add chain netdev w out \
+            { type filter hook egress device a1 priority 0; };
+            add rule netdev w out meta mark & 0x80000000 != 0 meta length 50-70 counter drop'
+          """)
+        let divert = try Diversion("a1", .outbound)
+        let from = FrameTap("a1")
+        let to = FrameTap(in: "p1", "b1")
+        defer {
+          from.close()
+          to.close()
+        }
+        for number in 0..<20 { from.send(experiment(size: number % 2 == 0 ? 60 : 80)) }
+        try await expectSoon { to.count == 10 }
+        try await expectSoon { try divert.counters.tally.noRoom == 10 }
+        #expect(divert.injector.inject(experiment(size: 60).span.packetBytes) == .noRoom)
+        #expect(divert.injector.inject(experiment(size: 80).span.packetBytes) == .sent)
+        let counters = try divert.stop()
+        #expect(counters.tally.permitted == 10 && counters.tally.forcedRemovals == 0)
+        #expect(counters.returned == 11 && counters.tally.strayed <= 1)
+        expectAccounting(counters)
+        try Shell.run("nft delete table netdev w")
+      }
+    }
+
     /// UDP datagrams that the stack has taken.
     private static func udpArrivals(_ snmp: String) -> Int {
       let line = snmp.split(separator: "\n").filter { $0.hasPrefix("Udp:") }.last ?? ""
@@ -174,15 +226,15 @@ extension NetnsTests {
 
 /// TCP transfers of content that must arrive as it was.
 enum Transfers {
-  static func both() throws {
+  static func both(here: String = "10.9.1.1", there: String = "10.9.1.2") throws {
     try Shell.run(
       """
       D=$(mktemp -d); trap 'rm -rf $D' EXIT
       head -c 8000000 /dev/urandom > $D/sent
       ip netns exec p1 socat -u TCP-LISTEN:5001,reuseaddr OPEN:$D/there,creat & there=$!
       socat -u TCP-LISTEN:5002,reuseaddr OPEN:$D/here,creat & here=$!
-      timeout 60 socat -u OPEN:$D/sent TCP:10.9.1.2:5001,retry=50,interval=0.1
-      timeout 60 ip netns exec p1 socat -u OPEN:$D/sent TCP:10.9.1.1:5002,retry=50,interval=0.1
+      timeout 60 socat -u OPEN:$D/sent TCP:\(there):5001,retry=50,interval=0.1
+      timeout 60 ip netns exec p1 socat -u OPEN:$D/sent TCP:\(here):5002,retry=50,interval=0.1
       wait $there; wait $here
       cmp $D/sent $D/there; cmp $D/sent $D/here
       """)

@@ -85,8 +85,8 @@ SECTION("tc") int divert(struct __sk_buff *skb) {
     return TCX_NEXT;
   }
   // A frame that goes on past others overtakes them, so this is for a reader that has fallen far
-  // behind.
-  if (settings.limit && s->landed - s->handled >= settings.limit) {
+  // behind. Signed, because a frame may be handled before it is counted as landed.
+  if (settings.limit && (long long)(s->landed - s->handled) >= (long long)settings.limit) {
     __sync_fetch_and_add(&s->overloaded, 1);
     return (int)settings.refusal;
   }

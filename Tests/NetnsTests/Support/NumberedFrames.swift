@@ -112,7 +112,7 @@ func packetSocket(in namespace: String?, _ device: String, _ protocolNumber: UIn
     precondition(index > 0)
     for byte in 0..<4 { address[4 + byte] = UInt8(truncatingIfNeeded: index >> (byte * 8)) }
     let bound = address.withUnsafeBytes {
-      bind(number, $0.baseAddress!.assumingMemoryBound(to: sockaddr.self), 20)
+      $0.withMemoryRebound(to: sockaddr.self) { bind(number, $0.baseAddress, 20) }
     }
     precondition(bound == 0)
     return number
