@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import PacketViews
+
 /// A frame that is to be injected, and whose it was.
 ///
 /// Mirrors the `NET_BUFFER_LIST` that `FwpsInjectMacReceiveAsync0` and `FwpsInjectMacSendAsync0` take.
