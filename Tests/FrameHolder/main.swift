@@ -52,11 +52,11 @@ func work() throws(DivertError) {
   say("ready")
   let start = (frames: 0, time: MonotonicClock.now(), processor: processorTime())
   var frames = 0
+  var poller = Poller(inbound.pollDescriptor, outbound.pollDescriptor)
   while seconds == 0 || MonotonicClock.now() - start.time < seconds * 1_000_000_000 {
     let count = serve(&inbound) + serve(&outbound)
     frames += count
     guard count == 0 else { continue }
-    var poller = Poller(inbound.pollDescriptor, outbound.pollDescriptor)
     poller.wait(milliseconds: 100)
   }
   let used = processorTime() - start.processor
