@@ -81,8 +81,12 @@ struct FrameRing: ~Copyable {
       }
       if !batch.append(found.region, count: found.count, form) { malformed &+= 1 }
     }
-    // An error that nobody takes would wake the poller for ever.
-    if batch.count == 0 { _ = clx_take_error(descriptor.number) }
+    if batch.count == 0 {
+      // An error that nobody takes would wake the poller for ever.
+      _ = clx_take_error(descriptor.number)
+      // No frame may come any more to tell of those before it.
+      noteLosses()
+    }
     return truncated &+ malformed &- lostBefore
   }
 

@@ -7,7 +7,9 @@ import Testing
 
 extension NetnsTests {
   /// What the frame path takes from the heap.
-  @Suite(.enabled(if: FrameHolder.compiler != nil, "needs a C compiler for a counting malloc"))
+  @Suite(
+    .diverts,
+    .enabled(if: FrameHolder.compiler != nil, "needs a C compiler for a counting malloc"))
   struct DivertAllocation {
     @Test func `no frame is paid for with an allocation`() async throws {
       try await withTopology { topology in

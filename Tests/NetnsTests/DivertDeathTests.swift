@@ -7,7 +7,7 @@ import Testing
 
 extension NetnsTests {
   /// A program that diverts and is killed.
-  @Suite struct DivertDeath {
+  @Suite(.diverts) struct DivertDeath {
     @Test func `SIGKILL under load: traffic goes on by itself, and nothing is left`() async throws {
       try await withTopology { topology in
         try topology.silence()

@@ -8,7 +8,7 @@ import Testing
 
 extension NetnsTests {
   /// What happens to the device while its frames are diverted.
-  @Suite struct DivertDevices {
+  @Suite(.diverts) struct DivertDevices {
     private static let ping = "ping -c 2 -i 0.05 -W 2 10.9.1.2"
     private static let neighbour =
       "ip neigh replace 10.9.1.2 lladdr 02:00:00:00:01:02 dev a1 nud permanent"

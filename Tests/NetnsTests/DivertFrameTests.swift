@@ -8,7 +8,7 @@ import Testing
 
 extension NetnsTests {
   /// Frames of every form, which must come out as they went in.
-  @Suite struct DivertFrames {
+  @Suite(.diverts) struct DivertFrames {
     /// Types and what follows them.
     private static let forms: [(name: String, head: [UInt8], size: Int)] = [
       ("14 bytes", [0x88, 0xb5], 14), ("20 bytes", [0x88, 0xb5], 20),
@@ -27,7 +27,8 @@ extension NetnsTests {
     func `runts, 802.3 lengths and VLAN tags of all kinds are unharmed`(
       _ direction: LinkDirection
     ) async throws {
-      try await withTopology { _ in
+      try await withTopology { topology in
+        try topology.silence()
         let isOutbound = direction == .outbound
         let seen = Shared<[[UInt8]]>([])
         let divert = try Diversion("a1", direction) { frame in
@@ -65,7 +66,8 @@ extension NetnsTests {
 
     @Test func `a frame that the device itself would refuse goes through the helper`() async throws
     {
-      try await withTopology { _ in
+      try await withTopology { topology in
+        try topology.silence()
         let divert = try Diversion("a1", .outbound)
         let to = FrameTap(in: "p1", "b1", seeing: FrameTap.all)
         defer { to.close() }
@@ -79,7 +81,8 @@ extension NetnsTests {
     }
 
     @Test func `the packet type follows the device's address`() async throws {
-      try await withTopology { _ in
+      try await withTopology { topology in
+        try topology.silence()
         try Shell.run("ip link set a1 promisc on")
         let divert = try Diversion("a1", .inbound)
         let from = FrameTap(in: "p1", "b1")
@@ -102,7 +105,8 @@ extension NetnsTests {
 
     @Test(arguments: [40, 60, 64, 1514])
     func `other bytes go on in the place of a frame`(_ size: Int) async throws {
-      try await withTopology { _ in
+      try await withTopology { topology in
+        try topology.silence()
         let replacement = experiment(number: 99, size: size)
         let divert = try Diversion("a1", .outbound) { _ in .replace(replacement) }
         let from = FrameTap("a1")
@@ -122,7 +126,8 @@ extension NetnsTests {
     }
 
     @Test func `a frame that outgrows its slot finds another place`() async throws {
-      try await withTopology { _ in
+      try await withTopology { topology in
+        try topology.silence()
         try Shell.run("ip link set a1 mtu 9000; ip -n p1 link set b1 mtu 9000")
         let replacement = experiment(number: 5, size: 9014)
         let divert = try Diversion("a1", .outbound) { _ in .replace(replacement) }
@@ -140,7 +145,8 @@ extension NetnsTests {
     }
 
     @Test func `frames larger than a slot come whole, in order with the small ones`() async throws {
-      try await withTopology { _ in
+      try await withTopology { topology in
+        try topology.silence()
         try Shell.run("ip link set a1 mtu 9000; ip -n p1 link set b1 mtu 9000")
         let divert = try Diversion("a1", .outbound)
         let from = FrameTap("a1")
@@ -164,7 +170,8 @@ extension NetnsTests {
     func `frames that nobody decides get the failure policy`(
       _ policy: FrameFailurePolicy
     ) async throws {
-      try await withTopology { _ in
+      try await withTopology { topology in
+        try topology.silence()
         let divert = try Diversion("a1", .outbound, policy: policy) { frame in
           frame.bytes.byteCount == 60 ? .leaveUndecided : .permit
         }

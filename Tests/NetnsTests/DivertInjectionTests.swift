@@ -8,7 +8,7 @@ import Testing
 
 extension NetnsTests {
   /// Frames that nobody else sent.
-  @Suite struct DivertInjection {
+  @Suite(.diverts) struct DivertInjection {
     @Test(arguments: [true, false])
     func `invented frames go both ways with a mark, whether diverted or not`(
       _ isAttached: Bool

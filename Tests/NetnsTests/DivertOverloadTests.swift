@@ -7,7 +7,7 @@ import Testing
 
 extension NetnsTests {
   /// A reader that falls behind, and diverts that come and go under load.
-  @Suite struct DivertLoad {
+  @Suite(.diverts) struct DivertLoad {
     @Test(arguments: FrameFailurePolicy.allCases)
     func `beyond the limit frames pass or are dropped, all of them counted`(
       _ policy: FrameFailurePolicy
@@ -86,8 +86,8 @@ extension NetnsTests {
       async throws
     {
       try await withTopology { _ in
-        let inbound = try Diversion("a1", .inbound, slots: 16384)
-        let outbound = try Diversion("a1", .outbound, slots: 16384)
+        let inbound = try Diversion("a1", .inbound, slots: 32768)
+        let outbound = try Diversion("a1", .outbound, slots: 32768)
         let ends = [NumberedReceiver(in: "p1", "b1"), NumberedReceiver("a1")]
         defer { for end in ends { end.close() } }
         let isDone = Shared(false)

@@ -8,7 +8,7 @@ import Testing
 
 extension NetnsTests {
   /// Messages with marks and priorities of their own, with the kernel's help and without.
-  @Suite struct DivertPriority {
+  @Suite(.diverts) struct DivertPriority {
     @Test(arguments: [true, false])
     func `each frame keeps its mark and priority`(_ takesPriority: Bool) async throws {
       try await withTopology { _ in

@@ -8,7 +8,7 @@ import Testing
 
 extension NetnsTests {
   /// A device whose frames are plain IP packets.
-  @Suite struct DivertRawIP {
+  @Suite(.diverts) struct DivertRawIP {
     @Test func `packets of a tun device pass both ways, and are seen without a MAC header`()
       async throws
     {
@@ -49,7 +49,6 @@ extension NetnsTests {
           #expect(inbound.injector.inject(datagram(to: [10, 8, 0, 1]).span.packetBytes) == .sent)
           try await expectSoon { receivers.allSatisfy { $0.count == 1 } }
           #expect(outbound.injector.inject([0x45, 0].span.packetBytes) == .tooShort)
-          #expect(try inbound.counters.tally.received == 0)
         }
       }
     }

@@ -8,7 +8,7 @@ import Testing
 
 extension NetnsTests {
   /// Real traffic whose every frame goes through user space.
-  @Suite struct DivertTraffic {
+  @Suite(.diverts) struct DivertTraffic {
     @Test func `ping, UDP and TCP pass through a device that is diverted both ways`() async throws {
       try await withTopology { _ in
         try await diverting("a1") { inbound, outbound in

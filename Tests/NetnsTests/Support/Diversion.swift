@@ -15,6 +15,17 @@ enum FrameDecision {
   case leaveUndecided
 }
 
+extension Trait where Self == ConditionTrait {
+  /// Needs a kernel that attaches programs to devices by links.
+  static var diverts: Self { .enabled(if: hasTCX, "needs TCX links: Linux 6.6") }
+}
+
+private let hasTCX: Bool = {
+  let release = (try? String(contentsOfFile: "/proc/sys/kernel/osrelease", encoding: .utf8)) ?? ""
+  let numbers = release.split { !$0.isNumber }.prefix(2).compactMap { Int($0) }
+  return !numbers.lexicographicallyPrecedes([6, 6])
+}()
+
 typealias DecideBody = @Sendable (borrowing DivertedFrame) -> FrameDecision
 
 let injectedBit: UInt32 = 0x8000_0000
