@@ -19,8 +19,9 @@ import time
 import build
 import namespace
 import report
-from cases import CASES, DEFAULT_CASES, Effort, Workbench
+from cases import CASES, DEFAULT_CASES
 from subjects import Calloutd, CProgram, PythonNetfilterQueue, Subject
+from workbench import Effort, Workbench
 
 
 def parse_options() -> argparse.Namespace:

@@ -18,6 +18,7 @@ PROGRAMS: dict[str, list[str]] = {
     "flood": ["flood.c"],
     "c-plain": ["c-plain.c", "queue-common.c", "-lmnl"],
     "c-packed": ["c-packed.c", "queue-common.c", "-lmnl"],
+    "c-frames": ["c-frames.c", "../CLinux/Devices.c", "../CLinux/CLinux.c", "-I../CLinux/include", "-lbpf"],
     "malloc-count.so": ["malloc-count.c", "-shared", "-fPIC"],
 }
 

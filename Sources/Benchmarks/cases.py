@@ -15,46 +15,22 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+import frames
 import namespace
 from build import OUTPUT
 from measure import COPY_PACKET, HeapCalls, Slice, between, queue_row, resident_kib, sample
 from report import Entry
 from subjects import Calloutd, Settings, Subject, log_of
 from usertime import UserClock
+from workbench import OTHER_CPU, START_SECONDS, SUBJECT_CPU, Workbench
 
-# The harness and, with `apart`, the sender have the other one.
-SUBJECT_CPU = 1
-OTHER_CPU = 0
 # Lets some 2,000 packets wait, fewer than any queue length.
 SEND_BUFFER_BYTES = 1_000_000
-START_SECONDS = 15
 WARM_SECONDS = 40
 DRAIN_SECONDS = 5
 STEADY_WINDOWS = 5
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long to measure."""
-
-    rounds: int = 5
-    slices: int = 3
-    slice_seconds: float = 0.8
-    steady_seconds: float = 5.0
-
-
-@dataclass
-class Workbench:
-    """What a case works with."""
-
-    children: namespace.Children
-    subjects: list[Subject]
-    effort: Effort
-    apart: bool = False  # see `flooding`
-    raw: dict[str, object] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -345,5 +321,9 @@ CASES: dict[str, Callable[[Workbench], list[Entry]]] = {
     "tagged-full-copy": queue_tagged_full_copy,
     "lifecycle-tagged": lifecycle_tagged,
     "lifecycle-untagged": lifecycle_untagged,
+    "l2-permit": frames.l2_permit,
+    "l2-permit-ring": frames.l2_permit_ring,
+    "l2-bulk-tcp": frames.l2_bulk_tcp,
+    "l2-ping": frames.l2_ping,
 }
-DEFAULT_CASES = ("tagged", "steady", "lifecycle-tagged", "lifecycle-untagged")
+DEFAULT_CASES = tuple(name for name in CASES if name != "tagged-full-copy")

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cases of layer 2: frames that a device sends, diverted and put back."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import namespace
+from build import OUTPUT, ROOT
+from measure import usage
+from report import Entry
+from subjects import RELEASE, SOCKET
+from workbench import OTHER_CPU, START_SECONDS, SUBJECT_CPU, Workbench
+
+OBJECT = ROOT / "Sources/LinkLayer/divert.bpf.o"
+PEER = "cobench"
+PEER_ADDRESS = "10.98.0.2"
+NEAR, FAR = "cobench1", "cobench2"
+# So that what the flood sends beyond a reader's pace is dropped, and what passes has been read.
+POLICY = """\
+mark:       {{ mask: 0x3fffff00, ignore-conflicts: true }}
+queues:     {{ first: 31000, on-failure: block }}
+rules:      {{ manage: false }}
+lifecycle:  {{ source: verdicts }}
+interfaces: [ {device} ]
+callouts:
+  - {{ name: bench-tags, type: tag, context: sequence }}
+filters:
+"""
+FILTER = "  - {{ name: {layer}, layer: {layer}, action: {action} }}\n"
+TAGGED = "callout-unknown, callout: bench-tags"
+
+
+@dataclass(frozen=True)
+class Side:
+    """A program that takes a device's frames and puts them back."""
+
+    name: str
+    words: list[str]
+
+
+def daemon(
+    name: str, device: str, layers: tuple[str, ...], action: str, permits: bool = False
+) -> Side:
+    """The daemon with one filter at each of some layers."""
+    policy = OUTPUT / f"{name}.yaml"
+    text = POLICY.format(device=device)
+    if permits:
+        text = text.replace("on-failure: block", "on-failure: permit")
+    policy.write_text(text + "".join(FILTER.format(layer=one, action=action) for one in layers))
+    words = [str(RELEASE / "calloutd"), "run", "--config", str(policy), "--socket", SOCKET]
+    return Side(name, words)
+
+
+def queueing_daemon(name: str) -> Side:
+    """The daemon with the same filter at the IP layers, by NFQUEUE."""
+    layers = ("inbound-ippacket-v4", "outbound-ippacket-v4")
+    side = daemon(name, "", layers, "permit", permits=True)
+    policy = OUTPUT / f"{name}.yaml"
+    text = policy.read_text().replace("manage: false", "manage: true")
+    policy.write_text("".join(line for line in text.splitlines(True) if "interfaces" not in line))
+    return side
+
+
+def c_side(name: str, how: str) -> Side:
+    return Side(name, [str(OUTPUT / "c-frames"), how, namespace.DEVICE, str(OBJECT)])
+
+
+@contextmanager
+def running(bench: Workbench, side: Side) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a side and waits until it diverts."""
+    log = OUTPUT / f"{side.name}.log"
+    child = bench.children.start(side.words, SUBJECT_CPU, log)
+
+    def is_ready() -> bool:
+        if child.poll() is not None:
+            raise RuntimeError(f"{side.name} ended at start, see {log}")
+        if side.words[0].endswith("c-frames"):
+            return "ready" in log.read_text()
+        words = [str(RELEASE / "calloutctl"), "status", "--json", "--socket", SOCKET]
+        return subprocess.run(words, check=False, capture_output=True, timeout=10).returncode == 0
+
+    if not namespace.wait_until(is_ready, START_SECONDS):
+        raise RuntimeError(f"{side.name} was not ready in time")
+    try:
+        yield child
+    finally:
+        bench.children.stop(child)
+
+
+def frames_gone(device: str) -> int:
+    """Frames that a device took: sent, or dropped by one that swallows all."""
+    for line in Path("/proc/net/dev").read_text().splitlines():
+        name, _, columns = line.partition(":")
+        if name.strip() == device:
+            numbers = [int(number) for number in columns.split()]
+            return numbers[3] + numbers[9] + numbers[11]
+    raise RuntimeError(f"no device {device}")
+
+
+def one_rate(bench: Workbench, side: Side) -> float:
+    """Frames put back per CPU-second of the program, under a flood that is beyond it."""
+    namespace.queue_output(None)
+    seconds = bench.effort.slice_seconds * bench.effort.slices
+    words = [str(OUTPUT / "flood"), "--address", namespace.TARGET, "--seconds", str(seconds + 3)]
+    with running(bench, side) as child:
+        flood = bench.children.start(words, OTHER_CPU, OUTPUT / "flood.log")
+        try:
+            time.sleep(0.5)
+            first = (frames_gone(namespace.DEVICE), usage(child.pid).cpu_nanoseconds)
+            time.sleep(seconds)
+            last = (frames_gone(namespace.DEVICE), usage(child.pid).cpu_nanoseconds)
+        finally:
+            bench.children.stop(flood)
+    return (last[0] - first[0]) * 1e9 / max(last[1] - first[1], 1)
+
+
+def in_turn(
+    bench: Workbench, case: str, sides: list[Side], unit: str, measure: object
+) -> list[Entry]:
+    """All sides in turn, in another order each round; the first against each of the others."""
+    rates: dict[str, list[float]] = {side.name: [] for side in sides}
+    for number in range(bench.effort.rounds):
+        shift = number % len(sides)
+        for side in sides[shift:] + sides[:shift]:
+            rates[side.name].append(measure(bench, side))  # type: ignore[operator]
+    bench.raw[case] = rates
+    entries = [
+        Entry(case, name, statistics.median(several), unit) for name, several in rates.items()
+    ]
+    ours = rates[sides[0].name]
+    for side in sides[1:]:
+        ratio = statistics.median(a / b for a, b in zip(ours, rates[side.name], strict=True))
+        entries.append(Entry(case, "calloutd", statistics.median(ours), unit, side.name, ratio))
+    return entries
+
+
+def l2_permit(bench: Workbench) -> list[Entry]:
+    """Every frame tagged, so that its mark goes with it."""
+    sides = [
+        daemon("calloutd", namespace.DEVICE, ("outbound-mac-frame-ethernet",), TAGGED),
+        c_side("c-packet-copy", "copy"),
+        c_side("c-packet-mark", "mark"),
+    ]
+    return in_turn(bench, "l2/permit", sides, "frames per CPU-second", one_rate)
+
+
+def l2_permit_ring(bench: Workbench) -> list[Entry]:
+    """Every frame permitted by a filter."""
+    sides = [
+        daemon("calloutd", namespace.DEVICE, ("outbound-mac-frame-ethernet",), "permit"),
+        c_side("c-packet-copy", "copy"),
+    ]
+    return in_turn(bench, "l2/permit-ring", sides, "frames per CPU-second", one_rate)
+
+
+@contextmanager
+def peer() -> Iterator[None]:
+    """A link to a namespace of its own."""
+    namespace.command("ip", "netns", "add", PEER)
+    try:
+        namespace.command(
+            *f"ip link add {NEAR} type veth peer name {FAR} netns {PEER}".split()
+        )
+        for word, device, address in (
+            ([], NEAR, "10.98.0.1"),
+            (["-n", PEER], FAR, PEER_ADDRESS),
+        ):
+            namespace.command("ip", *word, "addr", "add", f"{address}/24", "dev", device)
+            namespace.command("ip", *word, "link", "set", device, "up")
+        yield
+    finally:
+        namespace.command("ip", "netns", "del", PEER)
+
+
+NOTHING = Side("direct", ["true"])
+ALL_LAYERS = ("inbound-mac-frame-ethernet", "outbound-mac-frame-ethernet")
+
+
+@contextmanager
+def perhaps(bench: Workbench, side: Side) -> Iterator[None]:
+    if side is NOTHING:
+        yield
+    else:
+        with running(bench, side):
+            yield
+
+
+def bulk_rate(bench: Workbench, side: Side) -> float:
+    """Bits per second of one TCP connection to the peer."""
+    server = bench.children.start(
+        ["ip", "netns", "exec", PEER, "iperf3", "-s", "-1"], OTHER_CPU, OUTPUT / "iperf3-s.log"
+    )
+    try:
+        with perhaps(bench, side):
+            namespace.wait_until(lambda: "listening" in (OUTPUT / "iperf3-s.log").read_text(), 5)
+            seconds = str(max(1, round(bench.effort.slice_seconds * bench.effort.slices)))
+            words = ["iperf3", "-c", PEER_ADDRESS, "-t", seconds, "--json"]
+            done = subprocess.run(words, check=True, capture_output=True, timeout=60)
+            return float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"])
+    finally:
+        bench.children.stop(server)
+
+
+def l2_bulk_tcp(bench: Workbench) -> list[Entry]:
+    """Bulk data with both directions diverted and permitted."""
+    with peer():
+        sides = [daemon("calloutd", NEAR, ALL_LAYERS, "permit", permits=True), NOTHING]
+        return in_turn(bench, "l2/bulk-tcp", sides, "bits per second", bulk_rate)
+
+
+def round_trip(bench: Workbench, side: Side) -> float:
+    """Microseconds of a ping to the peer and back, in the mean."""
+    with perhaps(bench, side):
+        words = ["ping", "-q", "-c", "500", "-i", "0.002", PEER_ADDRESS]
+        done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
+        line = next(line for line in done.stdout.splitlines() if "/avg/" in line)
+        return float(line.split("=")[1].split("/")[1]) * 1000
+
+
+def l2_ping(bench: Workbench) -> list[Entry]:
+    """A round trip with both directions diverted, and with both queued."""
+    with peer():
+        sides = [
+            daemon("calloutd", NEAR, ALL_LAYERS, "permit", permits=True),
+            queueing_daemon("nfqueue"),
+            NOTHING,
+        ]
+        return in_turn(bench, "l2/ping", sides, "us", round_trip)
