@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -26,6 +27,28 @@ int clx_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 int clx_create(const char *path, mode_t mode) {
   return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+}
+
+static int close_keeping_errno(int fd) {
+  int saved = errno;
+  close(fd);
+  errno = saved;
+  return -1;
+}
+
+int clx_open_cgroup_root(void) {
+  int context = fsopen("cgroup2", FSOPEN_CLOEXEC);
+  if (context < 0) return -1;
+  int mount = -1;
+  if (fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+    mount = fsmount(context, FSMOUNT_CLOEXEC, 0);
+  if (mount < 0) return close_keeping_errno(context);
+  close(context);
+  // Nobody else sees this mount; it goes with the folder.
+  int root = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0) return close_keeping_errno(mount);
+  close(mount);
+  return root;
 }
 
 int clx_thread_name(pthread_t thread, const char *name) {
@@ -108,13 +131,6 @@ static int unix_address(const char *path, struct sockaddr_un *address, socklen_t
     *length += 1;
   }
   return 0;
-}
-
-static int close_keeping_errno(int fd) {
-  int saved = errno;
-  close(fd);
-  errno = saved;
-  return -1;
 }
 
 int clx_unix_listen(const char *path, mode_t mode) {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Glibc
 internal import Kernel
 
 /// One of the second version's control groups.
@@ -11,10 +10,11 @@ final class ControlGroup: Sendable {
 
   /// Opens the root, at which every socket of the machine is met.
   static func openRoot() throws(SystemError) -> ControlGroup {
-    guard let root = root(in: try KernelFile.text("/proc/thread-self/mountinfo") ?? "") else {
-      throw SystemError("find a cgroup2 mount", errno: ENOENT)
+    if let root = root(in: try KernelFile.text("/proc/thread-self/mountinfo") ?? "") {
+      return ControlGroup(try .openDirectory(root))
     }
-    return ControlGroup(try .openDirectory(root))
+    // As under `ip netns exec`, which lays another /sys over the mounts.
+    return ControlGroup(try .openControlGroups())
   }
 
   /// Where the whole of it is mounted, according to lines such as

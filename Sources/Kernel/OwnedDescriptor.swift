@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import CLinux
 internal import Glibc
 
 /// A file descriptor with one owner; closed when the owner goes.
@@ -22,6 +23,13 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
   public static func openDirectory(_ path: String) throws(SystemError) -> OwnedDescriptor {
     try OwnedDescriptor(
       checking: unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), operation: "open \(path)")
+  }
+
+  /// Opens the root of the second version's control groups, mounted here or not.
+  ///
+  /// Needs CAP_SYS_ADMIN.
+  public static func openControlGroups() throws(SystemError) -> OwnedDescriptor {
+    try OwnedDescriptor(checking: clx_open_cgroup_root(), operation: "mount cgroup2 for ourselves")
   }
 
   /// Gives the descriptor up without closing it.

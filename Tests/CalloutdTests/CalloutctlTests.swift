@@ -15,6 +15,7 @@ struct CalloutctlTests {
       policy: StatusReport.Policy(
         file: "/etc/callout/policy.yaml", sublayers: 1, callouts: 4, filters: 2, reloads: 1))
     status.backend = "nft"
+    status.source = "kernel"
     status.markMask = "0xffff00"
     status.packets = 10
     status.verdicts = 9
@@ -30,6 +31,7 @@ struct CalloutctlTests {
         version           0.1.0
         policy            /etc/callout/policy.yaml (2 filters, 4 callouts, 1 reloads)
         rules             nft
+        life cycle        told by the kernel
         mark mask         0xffff00
         packets           10
         verdicts          9

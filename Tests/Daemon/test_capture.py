@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable
@@ -239,6 +241,51 @@ def test_a_capture_can_be_piped(daemon: Daemon, net: Topology, background, sende
     wait_for(lambda: daemon.queue()["copy-range"] == 65531, "a capture")
     sender(SENT, net.host).send()
     assert pipe.communicate(timeout=15)[0].strip() == str(SENT)
+
+
+def test_a_device_or_a_pipe_is_written_to_and_not_replaced(
+    daemon: Daemon, net: Topology, background, sender, tmp_path: Path
+) -> None:
+    pipe, device, link = (tmp_path / name for name in ("pipe", "device", "link"))
+    os.mkfifo(pipe)
+    os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    link.symlink_to(tmp_path / "real.pcapng")
+    for path in (device, link):
+        words = ("capture", "-w", str(path), "--count", "1", "--socket", str(daemon.socket))
+        client = background(net.host, CALLOUTCTL, *words, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: daemon.queue()["copy-range"] == 65531, "a capture")
+        sender(SENT, net.host).send()
+        assert client.wait(timeout=15) == 0
+        wait_for(lambda: daemon.queue()["copy-range"] != 65531, "the end of the capture")
+    assert stat.S_ISCHR(device.stat().st_mode)
+    assert link.is_symlink()
+    assert link.stat().st_mode & 0o777 == 0o600
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_full_disk_leaves_whole_packets(
+    daemon: Daemon, net: Topology, background, sender, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    path = disk / "full.pcapng"
+    words = f"mount -t tmpfs -o size=8k none {disk}; {CALLOUTCTL} capture -w {path}"
+    script = f"{words} --socket {daemon.socket}; echo $?; tshark -n -r {path} | wc -l"
+    client = background(
+        net.host,
+        *("unshare", "--mount", "sh", "-c", script),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: daemon.queue()["copy-range"] == 65531, "a capture")
+    sender(SENT, net.host).send(12, b"x" * 1400)
+    output, errors = client.communicate(timeout=30)
+    status, packets = output.split()
+    assert (status, int(packets) > 0) == ("1", True)
+    assert "No space left on device" in errors
+    assert f"{packets} packets written" in errors
+    assert "cut short" not in errors
 
 
 def test_the_daemon_s_end_finishes_the_file(capture, sender, net: Topology, daemon) -> None:

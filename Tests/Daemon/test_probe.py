@@ -84,3 +84,10 @@ def test_probe_without_privilege_says_what_is_missing(net) -> None:
     # The iptables back end is a program that is there; the rest cannot be known or is not allowed.
     for name in ("nfqueue", "rules-nft", "rules-nft-compat", "inject-ipv4", "mark-field"):
         assert features[name]["support"] != "supported", features[name]
+
+
+def test_sockets_are_observed_where_cgroup2_is_not_mounted(net) -> None:
+    """As under `ip netns exec`, which lays another /sys over the mounts."""
+    script = 'umount --all --types cgroup2; exec "$@"'
+    features = probe(net.host, "unshare", "--mount", "sh", "-c", script, "sh")
+    assert features["observe-reached"]["support"] == "supported"

@@ -26,6 +26,9 @@ int clx_eventfd(void);
 
 /// open(2) for writing, made or emptied; variadic, so Swift cannot call it.
 int clx_create(const char *path, mode_t mode);
+
+/// Opens the root of the second version's control groups by a mount of our own; -1 with errno.
+int clx_open_cgroup_root(void);
 int clx_thread_name(pthread_t thread, const char *name);
 int clx_effective_capabilities(uint64_t *mask);
 int clx_sched_setaffinity(int cpu);

@@ -55,7 +55,7 @@ final class Capture: Sendable {
 
   private func begin(_ begun: CaptureLine.Beginning) throws {
     try state.withLock { state in
-      state.file = try CaptureFile.begin(at: path, snap: begun.snap)
+      state.file = try CaptureFile(at: path, snap: begun.snap)
     }
     // Who waits for this knows that later packets will be there.
     tell("capturing to \(path)")
@@ -66,8 +66,10 @@ final class Capture: Sendable {
     state.withLock { state in
       guard var file = state.file.take() else { return .failure }
       do { try file.finish(lost: state.lost) } catch {
-        tell("\(path): \(error)")
-        return .failure
+        if ending != .failed {
+          tell("\(error)")
+          return .failure
+        }
       }
       tell("\(file.count) packets written to \(path)")
       let lost = state.lost + UInt64(state.joiner.forgotten)

@@ -6,7 +6,7 @@ internal import Kernel
 
 /// A pcapng file that grows packet by packet; it can be read at any time.
 struct CaptureFile: ~Copyable {
-  private let file: FileHandle
+  private var file: GrowingFile
   private let snap: UInt32
   /// What is added to CLOCK_MONOTONIC to get nanoseconds since 1970.
   private let wallOffset: UInt64
@@ -17,37 +17,39 @@ struct CaptureFile: ~Copyable {
   /// Packets in the file.
   var count: UInt64 { written.reduce(0, +) }
 
-  /// Begins the file at `path`, replacing what is there; "-" is standard output.
-  static func begin(at path: String, snap: UInt32) throws -> CaptureFile {
-    let file: FileHandle
-    if path == "-" {
-      file = .standardOutput
-    } else {
-      // What others send may be nobody else's business.
-      guard
-        FileManager.default.createFile(
-          atPath: path, contents: nil, attributes: [.posixPermissions: 0o600])
-      else { throw CaptureFileError(path: path) }
-      file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-    }
-    try file.write(contentsOf: Pcapng.section(program: "calloutctl \(calloutVersion)"))
-    return CaptureFile(file: file, snap: snap)
-  }
-
-  private init(file: FileHandle, snap: UInt32) {
-    self.file = file
+  /// Begins the file at `path`; "-" is standard output.
+  init(at path: String, snap: UInt32) throws(CaptureFileError) {
+    file = try Self.open(path)
     self.snap = snap
     let wall = UInt64(Date().timeIntervalSince1970 * 1_000_000) * 1000
     wallOffset = wall &- MonotonicClock.now()
   }
 
+  private static func open(_ path: String) throws(CaptureFileError) -> GrowingFile {
+    do {
+      var file = try GrowingFile(at: path)
+      try file.append(Pcapng.section(program: "calloutctl \(calloutVersion)"))
+      return file
+    } catch {
+      throw CaptureFileError(cause: error)
+    }
+  }
+
+  private mutating func append(_ block: [UInt8]) throws(CaptureFileError) {
+    do {
+      try file.append(block)
+    } catch {
+      throw CaptureFileError(cause: error)
+    }
+  }
+
   /// Writes a packet with a comment for each of its contexts' lives.
-  mutating func write(_ captured: CapturedLives) throws {
+  mutating func write(_ captured: CapturedLives) throws(CaptureFileError) {
     let packet = captured.packet
     let interface = try interface(named: packet.device)
     let bytes = Data(base64Encoded: packet.bytes) ?? Data()
-    try file.write(
-      contentsOf: Pcapng.packet(
+    try append(
+      Pcapng.packet(
         Pcapng.Packet(
           interface: interface, time: packet.time &+ wallOffset, bytes: Array(bytes),
           originalLength: packet.originalLength, comments: captured.lives.map(Timeline.text),
@@ -58,31 +60,30 @@ struct CaptureFile: ~Copyable {
   }
 
   /// Writes how many packets there are, and how many were lost.
-  mutating func finish(lost: UInt64) throws {
+  mutating func finish(lost: UInt64) throws(CaptureFileError) {
     let time = MonotonicClock.now() &+ wallOffset
     for (number, count) in written.enumerated() {
       // Lost packets are not told by their devices, so they stand with the first.
-      try file.write(
-        contentsOf: Pcapng.statistics(
+      try append(
+        Pcapng.statistics(
           interface: UInt32(number), time: time, written: count, lost: number == 0 ? lost : 0))
     }
-    try file.close()
   }
 
-  private mutating func interface(named name: String) throws -> UInt32 {
+  private mutating func interface(named name: String) throws(CaptureFileError) -> UInt32 {
     if let number = interfaces[name] { return number }
     let number = UInt32(written.count)
-    try file.write(contentsOf: Pcapng.interface(name: name, snap: snap))
+    try append(Pcapng.interface(name: name, snap: snap))
     interfaces[name] = number
     written.append(0)
     return number
   }
 }
 
-/// Why there is no file.
+/// Why a packet is not in the file; the file holds what came before it.
 struct CaptureFileError: Error, CustomStringConvertible {
-  var path: String
-  var description: String { "\(path) cannot be written" }
+  var cause: SystemError
+  var description: String { "\(cause)" }
 }
 
 extension CapturedLives {

@@ -27,6 +27,7 @@ struct StatusCommand: ParsableCommand {
           + "\(status.policy.callouts) callouts, \(status.policy.reloads) reloads)"
       ),
       ("rules", status.backend),
+      ("life cycle", status.source == "kernel" ? "told by the kernel" : "told by verdicts alone"),
       ("mark mask", status.markMask ?? "off"),
       ("packets", "\(status.packets)"),
       ("verdicts", "\(status.verdicts)"),
