@@ -121,6 +121,14 @@ final class DivertPort: Sendable {
 
   var hasClosed: Bool { !isClosing.load(ordering: .acquiring) }
 
+  /// Detaches the program at once: what waits is lost, what comes goes on.
+  func abandon() {
+    state.set(.pass)
+    closeLink()
+  }
+
+  deinit { abandon() }
+
   /// Nothing meets the program any more.
   func finish() {
     attachment.withLock { attachment in attachment.isCounting = false }
