@@ -42,7 +42,7 @@ public struct DivertTally: Sendable, Hashable {
     case .deviceGone: deviceGone &+= 1
     case .tooLong: tooLong &+= 1
     case .noRoom: noRoom &+= 1
-    case .tooShort: refused &+= 1
+    case .malformed: refused &+= 1
     case .refused(let errno):
       refused &+= 1
       lastRefusal = errno

@@ -31,6 +31,8 @@ final class DivertPort: Sendable {
 
   private struct Attachment: ~Copyable {
     var link: OwnedDescriptor?
+    /// The thread that closes it.
+    var closer: DedicatedThread?
     /// What is put back meets the program at the device, which counts it.
     var isCounting = false
   }
@@ -66,8 +68,14 @@ final class DivertPort: Sendable {
   }
 
   private static func device(_ index: UInt32) throws(DivertError) -> LinkDevice {
-    guard let device = try? LinkDevice.find(index: index) else { throw .noDevice(index) }
-    return device
+    do throws(LinkError) {
+      if let device = try LinkDevice.find(index: index) { return device }
+    } catch {
+      switch error {
+      case .system(let error): throw .noSocket(error)
+      }
+    }
+    throw .noDevice(index)
   }
 
   static func form(
@@ -111,6 +119,7 @@ final class DivertPort: Sendable {
     let thread = try? DedicatedThread(name: "divert-close") { [self] in closeLink() }
     // Without a thread frames wait in the ring meanwhile.
     if thread == nil { closeLink() }
+    attachment.withLock { attachment in attachment.closer = thread }
   }
 
   private func closeLink() {
@@ -121,9 +130,21 @@ final class DivertPort: Sendable {
 
   var hasClosed: Bool { !isClosing.load(ordering: .acquiring) }
 
+  /// Detaches the program at once: what waits is lost, what comes goes on.
+  func abandon() {
+    state.set(.pass)
+    closeLink()
+  }
+
+  deinit { abandon() }
+
   /// Nothing meets the program any more.
   func finish() {
-    attachment.withLock { attachment in attachment.isCounting = false }
+    let closer = attachment.withLock { attachment in
+      attachment.isCounting = false
+      return attachment.closer.take()
+    }
+    closer?.join()
     state.settle()
   }
 

@@ -9,6 +9,8 @@ struct Removal {
   /// What the program had diverted at the last look.
   var diverted: UInt64 = 0
   var isRingEmpty = true
+  /// The kernel has let go: what is found in the ring from now on is all.
+  var hasClosed = false
   /// The deadline has passed: frames that wait are overtaken by those that pass.
   var wasForced = false
   /// The fewest frames that were on their way back since `windowStart`.
@@ -50,8 +52,13 @@ extension FrameDivert {
     case .draining:
       noteLosses()
       drain(MonotonicClock.now())
-    case .closing where port.hasClosed && removal.isRingEmpty && batch.count == 0: finish()
-    case .closing: noteLosses()
+    case .closing where removal.hasClosed && removal.isRingEmpty && batch.count == 0: finish()
+    case .closing:
+      noteLosses()
+      if !removal.hasClosed, port.hasClosed {
+        removal.hasClosed = true
+        removal.isRingEmpty = false
+      }
     }
     return phase == .detached
   }
@@ -98,7 +105,6 @@ extension FrameDivert {
 
   private mutating func close() {
     phase = .closing
-    removal.isRingEmpty = false
     port.close()
   }
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CLinux
-internal import Glibc
 internal import Kernel
 
 /// The frames of one device in one direction, taken out of the kernel and put back.
@@ -76,6 +74,11 @@ public struct FrameDivert: ~Copyable {
     self.socket = socket
     self.detour = detour
     transmission = FrameTransmission(takesPriority: port.takesPriority)
+  }
+
+  /// Dropped while it is attached it loses what waits to be read, and nothing else.
+  deinit {
+    if phase != .detached { port.abandon() }
   }
 
   /// What is diverted, and how.

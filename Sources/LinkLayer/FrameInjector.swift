@@ -37,7 +37,9 @@ public final class FrameInjector: Sendable {
     offload: FrameOffload = FrameOffload()
   ) -> FrameSendResult {
     let isRawIP = port.form != .ethernet
-    guard frame.byteCount >= (isRawIP ? 20 : FrameEnvelope.macBytes) else { return .tooShort }
+    guard isRawIP ? Self.isPacket(frame) : frame.byteCount >= FrameEnvelope.macBytes else {
+      return .malformed
+    }
     let mark = mark & ~port.options.injectedBit
     let marked = mark | port.options.injectedBit
     return port.inject { presence in
@@ -50,6 +52,14 @@ public final class FrameInjector: Sendable {
         if result != .tooLong { return result }
       }
       return send(frame, marked, priority, offload, by: detour, linked: isRawIP)
+    }
+  }
+
+  private static func isPacket(_ bytes: RawSpan) -> Bool {
+    switch bytes.byte(at: 0) >> 4 {
+    case 4: bytes.byteCount >= 20
+    case 6: bytes.byteCount >= 40
+    default: false
     }
   }
 

@@ -15,7 +15,7 @@ public enum FrameSendResult: Sendable, Hashable {
   /// It is longer than what the device and the helper take. `EMSGSIZE`.
   case tooLong
   /// It is shorter than a MAC header, or no IP packet on a device of these.
-  case tooShort
+  case malformed
   /// Memory or the device's queue is full. `ENOBUFS`, `EAGAIN`, `ENOMEM`.
   case noRoom
   /// Any other answer of the kernel, `EINVAL` for an offload that it does not know.

@@ -26,8 +26,9 @@ extension NetnsTests {
             \(Self.ping)
             """)
           try Shell.run("ip link set a1 name renamed; \(Self.ping); ip link set renamed name a1")
-          #expect(try inbound.counters.tally.permitted >= 10)
-          #expect(try outbound.counters.tally.permitted >= 10)
+          for divert in [inbound, outbound] {
+            try await expectSoon { try divert.counters.tally.permitted >= 10 }
+          }
         }
       }
     }
@@ -78,6 +79,26 @@ extension NetnsTests {
         let counters = try divert.stop()
         #expect(counters.tally.strayed == 1 && counters.tally.forcedRemovals == 0)
         expectAccounting(counters)
+      }
+    }
+
+    @Test func `a divert that is dropped lets frames go on, though an injector is left`()
+      async throws
+    {
+      try await withTopology { _ in
+        let device = try #require(try LinkDevice.find(name: "a1")).index
+        let injector: FrameInjector
+        do {
+          var divert = try FrameDivert.open(
+            FrameDivertOptions(device: device, direction: .outbound, injectedBit: injectedBit))
+          try divert.attach()
+          injector = try divert.makeInjector()
+        }
+        try Shell.run(Self.ping)
+        let to = FrameTap(in: "p1", "b1")
+        defer { to.close() }
+        #expect(injector.inject(experiment().span.packetBytes) == .sent)
+        try await expectSoon { to.count == 1 }
       }
     }
 

@@ -77,7 +77,7 @@ extension NetnsTests {
         defer { there.close() }
         for length in [0, 1, 13] {
           let frame = [UInt8](repeating: 0xff, count: length)
-          #expect(outbound.injector.inject(frame.span.packetBytes) == .tooShort)
+          #expect(outbound.injector.inject(frame.span.packetBytes) == .malformed)
         }
         #expect(outbound.injector.inject(experiment(size: 14).span.packetBytes) == .sent)
         #expect(outbound.injector.inject(experiment(size: 70_000).span.packetBytes) == .tooLong)

@@ -32,8 +32,9 @@ extension NetnsTests {
           Sender(in: "p1", to: "10.8.0.1").send(count: 200)
           try await expectSoon { receivers.allSatisfy { $0.count == 200 } }
           #expect(versions.value == [4, 6])
-          #expect(try inbound.counters.tally.permitted >= 210)
-          #expect(try outbound.counters.tally.permitted >= 210)
+          for divert in [inbound, outbound] {
+            try await expectSoon { try divert.counters.tally.permitted >= 210 }
+          }
         }
       }
     }
@@ -48,7 +49,7 @@ extension NetnsTests {
             outbound.injector.inject(datagram(to: [10, 8, 0, 2]).span.packetBytes) == .sent)
           #expect(inbound.injector.inject(datagram(to: [10, 8, 0, 1]).span.packetBytes) == .sent)
           try await expectSoon { receivers.allSatisfy { $0.count == 1 } }
-          #expect(outbound.injector.inject([0x45, 0].span.packetBytes) == .tooShort)
+          #expect(outbound.injector.inject([0x45, 0].span.packetBytes) == .malformed)
         }
       }
     }

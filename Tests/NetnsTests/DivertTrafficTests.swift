@@ -21,9 +21,11 @@ extension NetnsTests {
             #expect(receiver.contents.sequences == (0..<500).map { UInt64($0) })
           }
           try Transfers.both()
-          let counters = [try inbound.counters, try outbound.counters]
-          #expect(counters.allSatisfy { $0.tally.permitted > 500 })
-          #expect(counters.allSatisfy { $0.overloaded == 0 && $0.unwrapped == 0 })
+          for divert in [inbound, outbound] {
+            try await expectSoon { try divert.counters.tally.permitted > 500 }
+            let counters = try divert.counters
+            #expect(counters.overloaded == 0 && counters.unwrapped == 0)
+          }
         }
       }
     }
@@ -51,7 +53,7 @@ extension NetnsTests {
           try Transfers.both()
           #expect(segmented.value > 0 && partial.value > 0)
           #expect(longest.value > 10_000)
-          #expect(try outbound.counters.truncated == 0)
+          #expect(try outbound.stop().truncated == 0)
         }
       }
     }
@@ -69,9 +71,11 @@ extension NetnsTests {
           """)
         try await diverting("a1") { inbound, outbound in
           try Transfers.both(here: "10.7.0.1", there: "10.7.0.2")
-          let counters = try outbound.counters
-          #expect(counters.landed > counters.diverted)
-          #expect(try inbound.counters.tally.permitted > 100)
+          try await expectSoon {
+            let counters = try outbound.counters
+            return try counters.landed > counters.diverted
+              && inbound.counters.tally.permitted > 100
+          }
         }
         try Shell.run("ip link del vx")
       }
@@ -82,8 +86,9 @@ extension NetnsTests {
         try Shell.run("ip link set a1 mtu 9000; ip -n p1 link set b1 mtu 9000")
         try await diverting("a1") { inbound, outbound in
           try Shell.run("ping -M do -s 8900 -c 3 -i 0.05 -W 2 10.9.1.2")
-          #expect(try inbound.counters.tally.permitted >= 3)
-          #expect(try outbound.counters.tally.permitted >= 3)
+          for divert in [inbound, outbound] {
+            try await expectSoon { try divert.counters.tally.permitted >= 3 }
+          }
         }
       }
     }
@@ -103,7 +108,10 @@ extension NetnsTests {
         let seen = Shared<[FrameMetadata]>([])
         let outbound = try Diversion("br0", .outbound) { frame in
           let metadata = frame.metadata
-          if metadata.mark != 0 { seen.change { $0.append(metadata) } }
+          // The kernel's own MLD reports bear what is left of other use of the mark's place.
+          if frame.bytes.bigEndian16(at: 12) == FrameTap.experiment {
+            seen.change { $0.append(metadata) }
+          }
           return .permit
         }
         let tap = FrameTap("br0")
@@ -114,7 +122,7 @@ extension NetnsTests {
         try await expectSoon { try outbound.counters.returned >= 10 }
         try await expectSoon { try Self.counts("netdev w out").first == 10 }
         #expect(try Self.counts("netdev w out") == [10, 0])
-        #expect(seen.value.count == 10)
+        #expect(seen.value.count == 10, "\(seen.value)")
         #expect(seen.value.allSatisfy { $0.mark == 0x123_4567 && $0.priority == 0x1_0005 })
         expectAccounting(try outbound.stop())
         try Shell.run("nft delete table netdev w")

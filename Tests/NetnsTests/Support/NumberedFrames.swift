@@ -30,7 +30,10 @@ final class NumberedSender {
       frame[14] = UInt8(flow)
       for byte in 0..<4 { frame[15 + byte] = UInt8(truncatingIfNeeded: next[flow] >> (byte * 8)) }
       let size = Self.sizes[(sent * 7 + sent / 8) & 7]
-      while Glibc.send(descriptor, frame, size, 0) < 0, isPatient { precondition(errno == ENOBUFS) }
+      while Glibc.send(descriptor, frame, size, 0) < 0, isPatient {
+        // The device may go before the sender.
+        if errno != ENOBUFS { return }
+      }
       next[flow] += 1
       sent += 1
     }
@@ -40,13 +43,15 @@ final class NumberedSender {
 
 /// Notes which numbered frames come, how often and in what order.
 final class NumberedReceiver: Sendable {
-  struct Log: Sendable {
+  struct Log: Sendable, CustomStringConvertible {
     var count = 0
     var doubled = 0
     /// Frames that came after a later one of their flow.
     var late = 0
     var seen: [Set<UInt32>] = [[], [], [], []]
     var top: [UInt32] = [0, 0, 0, 0]
+
+    var description: String { "\(count) frames, \(doubled) doubled, \(late) late" }
 
     /// Whether there is no number missing below the highest.
     var isComplete: Bool { zip(seen, top).allSatisfy { $0.count == Int($1) } }
