@@ -70,6 +70,25 @@ struct ARPInspectTests {
         + "is 02:00:00:00:00:02, which is 02:00:00:00:00:01's")
   }
 
+  @Test func `each of many known owners is found, and the first for an address counts`() throws {
+    var bindings: [ARPBinding] = []
+    for step in 0..<200 {
+      let last = step * 37 % 200
+      bindings.append(Self.binding(UInt8(last), UInt64(last + 100)))
+    }
+    bindings.append(Self.binding(5, 1))
+    var bench = try makeBench(
+      ARPInspectCallout.Configuration(bindings: bindings, learns: false))
+    for last in 0..<220 as Range<UInt8> {
+      let number = Int(last) + 100
+      let owner: [UInt8] = [2, 0, 0, 0, UInt8(number >> 8), UInt8(number & 255)]
+      let right = SampleFrame.arp(from: owner, claims: [10, 0, 0, last])
+      #expect(try bench.classify(frame: right).word == "permit")
+      let wrong = SampleFrame.arp(claims: [10, 0, 0, last])
+      #expect(try bench.classify(frame: wrong).word == (last < 200 ? "block" : "permit"))
+    }
+  }
+
   @Test func `owners are learned from what is heard first, per interface and VLAN`() throws {
     var bench = try makeBench(ARPInspectCallout.Configuration())
     let mine = SampleFrame.arp()

@@ -16,6 +16,28 @@ public struct ARPBinding: Sendable, Hashable {
   }
 }
 
+/// The bindings that somebody gave, of which the first for an address counts.
+struct KnownBindings {
+  private let bindings: [ARPBinding]
+
+  init(_ given: [ARPBinding]) {
+    var seen: Set<IPAddress> = []
+    bindings = given.filter { seen.insert($0.address).inserted }
+      .sorted { $0.address.low < $1.address.low }
+  }
+
+  /// Whose the address is.
+  func owner(of address: IPAddress) -> MACAddress? {
+    let bindings = bindings.span
+    var (low, high) = (0, bindings.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if bindings[middle].address.low < address.low { low = middle + 1 } else { high = middle }
+    }
+    return low < bindings.count && bindings[low].address == address ? bindings[low].owner : nil
+  }
+}
+
 /// Which Ethernet address was seen with which IPv4 address, in a table that never grows.
 ///
 /// One place for each address by its hash, and seven behind it: where all are taken by others that

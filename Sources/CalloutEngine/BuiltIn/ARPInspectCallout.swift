@@ -79,7 +79,7 @@ public final class ARPInspectCallout: Callout {
 
   private let name: String
   private let configuration: Configuration
-  private let known: [IPAddress: MACAddress]
+  private let known: KnownBindings
   private var learned: LearnedBindings
   private var rates: SenderRates?
   private let gate: RateGate?
@@ -95,7 +95,7 @@ public final class ARPInspectCallout: Callout {
     self.gate = gate
     self.tally = tally
     self.sink = sink
-    known = Dictionary(configuration.bindings.map { ($0.address, $0.owner) }) { first, _ in first }
+    known = KnownBindings(configuration.bindings)
     learned = LearnedBindings(
       capacity: configuration.learns ? configuration.capacity : 0,
       lifetime: Classification.nanoseconds(configuration.keeps))
@@ -151,7 +151,7 @@ public final class ARPInspectCallout: Callout {
     _ address: IPAddress, _ sender: MACAddress, _ frame: borrowing ClassifiedFrame, at now: UInt64
   ) -> MACAddress? {
     guard address != IPAddress(v4: 0) else { return nil }
-    if let owner = known[address] { return owner == sender ? nil : owner }
+    if let owner = known.owner(of: address) { return owner == sender ? nil : owner }
     guard configuration.learns else { return nil }
     // A VLAN of an interface is a segment of its own.
     let segment =
