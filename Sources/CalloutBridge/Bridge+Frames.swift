@@ -11,9 +11,11 @@ extension Bridge {
   /// Carries a port to the worker's thread.
   final class PortBox: Sendable {
     let name: FramePort.Name
+    let traits: FrameTraits
     private let port: Mutex<FramePort?>
     init(_ port: consuming sending FramePort) {
       name = port.name
+      traits = port.traits
       self.port = Mutex(port)
     }
     func take() -> sending FramePort? { port.withLock { $0.take() } }
@@ -39,6 +41,7 @@ extension Bridge {
     }
     guard let answer else { throw .stuck(queue: configuration.firstQueue) }
     if let answer { throw answer }
+    injections.add(Dictionary(boxes.map { ($0.name, $0.traits) }) { $1 })
   }
 
   /// Lets go of the devices that `policy` does not need, nil needing none, and waits until they are
@@ -48,6 +51,7 @@ extension Bridge {
   func retirePorts(for policy: CompiledPolicy?) async {
     guard let worker = frameWorker else { return }
     let wanted = policy.flatMap { try? portNames(for: $0) } ?? []
+    injections.keep(wanted)
     let deadline = ContinuousClock.now + .seconds(5)
     worker.mailbox.post { $0.keepPorts(wanted) }
     while ContinuousClock.now < deadline {
@@ -74,7 +78,9 @@ extension Bridge {
     var names: Set<FramePort.Name> = []
     for name in configuration.interfaces {
       do {
-        guard let device = try LinkDevice.find(name: name) else { throw BridgeError.noInterface(name) }
+        guard let device = try LinkDevice.find(name: name) else {
+          throw BridgeError.noInterface(name)
+        }
         for direction in directions {
           names.insert(FramePort.Name(device: device.index, direction: direction))
         }

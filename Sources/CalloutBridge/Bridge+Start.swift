@@ -52,6 +52,7 @@ extension Bridge {
         throw error
       }
       commit()
+      injections.change(layers: compiled.policy.injectableLayers)
       board.withLock { $0.policy = compiled }
       await retirePorts(for: compiled)
     }
@@ -103,6 +104,8 @@ extension Bridge {
     }
     // Before the rules: no packet may meet workers that have no policy.
     commit()
+    injections.open(
+      board.withLock { $0.workers.map(\.mailbox) }, layers: policy.policy.injectableLayers)
     try addPorts(for: policy)
     guard let firewall else { return try await warnIfNothingComes() }
     do {

@@ -63,6 +63,7 @@ extension Bridge {
         result.tags[index].ended &+= count.ended
       }
     }
+    result.frames.tooManyHops = injections.tooManyHops
     if let firewall, let policy {
       await addRules(firewall, configuration.ruleSet(for: policy.layers), &result)
     }

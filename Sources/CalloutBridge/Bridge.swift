@@ -21,6 +21,7 @@ public final class Bridge: Sendable {
   let stream: EventStream
   let board = Mutex(Board())
   let changes = ChangeLine()
+  let injections = InjectionDesk()
   /// Places in the kernel's code that events have named.
   let places = Mutex<[UInt32: String]>([:])
 

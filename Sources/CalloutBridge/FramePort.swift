@@ -68,7 +68,7 @@ struct FrameTraits: Sendable {
 
   /// A frame's layout and metadata.
   func describe(
-    _ bytes: RawSpan, _ kernel: LinkLayer.FrameMetadata, isInjected: Bool
+    _ bytes: RawSpan, _ kernel: LinkLayer.FrameMetadata
   ) -> (layout: FrameLayout, metadata: CalloutEngine.FrameMetadata) {
     var metadata = metadata
     metadata.mark = kernel.mark
@@ -76,8 +76,54 @@ struct FrameTraits: Sendable {
     metadata.originalLength = UInt32(clamping: bytes.byteCount)
     metadata.offload = kernel.offload
     metadata.isTagBeside = kernel.wasTagBeside
-    metadata.isInjected = isInjected
-    let layout = isRawIP ? FrameLayout(parsingRawIP: bytes) : FrameLayout(parsing: bytes)
-    return (layout, metadata)
+    return (layout(of: bytes), metadata)
+  }
+
+  private func layout(of bytes: RawSpan) -> FrameLayout {
+    isRawIP ? FrameLayout(parsingRawIP: bytes) : FrameLayout(parsing: bytes)
+  }
+}
+
+extension FrameTraits {
+  /// The port, told from others and from the hooks.
+  var injectionPlace: UInt64 {
+    UInt64(metadata.interfaceIndex) << 2 | (direction == .inbound ? 1 : 2)
+  }
+
+  /// Notes by what a frame's flow is known; true if it is a fragment.
+  @discardableResult
+  func identify(_ bytes: RawSpan, _ layout: FrameLayout, _ packet: inout TaggedPacket) -> Bool {
+    let hash = layout.flowHash(in: bytes)
+    packet.fingerprint = UInt32(truncatingIfNeeded: hash ^ hash >> 32)
+    guard layout.etherType == .ipv4 || layout.etherType == .ipv6 else { return false }
+    let network = layout.network(in: bytes)
+    guard let parsed = try? PacketLayout(parsing: network) else { return false }
+    packet.fingerprint = parsed.isFragment ? 0 : parsed.flowFingerprint.rawValue
+    packet.fragmentKey = parsed.isFragment ? parsed.fragmentKey : 0
+    packet.digest = parsed.digest(in: network)
+    packet.isDatagram = parsed.transportProtocol == .udp
+    return parsed.isFragment
+  }
+
+  /// Notes by what the flow of a frame that is to be injected is known.
+  func identify(_ bytes: RawSpan, _ packet: inout TaggedPacket) {
+    identify(bytes, layout(of: bytes), &packet)
+  }
+
+  /// Whether a frame can be sent at the port.
+  func accepts(_ bytes: RawSpan) -> Bool {
+    let layout = layout(of: bytes)
+    return isRawIP ? layout.etherType == .ipv4 || layout.etherType == .ipv6 : layout.hasAddresses
+  }
+
+  /// The frame in which the device would receive an IP packet.
+  func frame(of packet: [UInt8], _ version: IPVersion) -> [UInt8] {
+    guard !isRawIP else { return packet }
+    let address = (0..<6).map { byte in
+      UInt8(truncatingIfNeeded: metadata.interfaceAddress.rawValue >> UInt64(40 - 8 * byte))
+    }
+    let type = version == .v4 ? EtherType.ipv4 : EtherType.ipv6
+    let bytes = [UInt8(type.rawValue >> 8), UInt8(truncatingIfNeeded: type.rawValue)]
+    return address + [UInt8](repeating: 0, count: 6) + bytes + packet
   }
 }

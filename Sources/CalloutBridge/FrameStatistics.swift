@@ -24,6 +24,12 @@ public struct FrameStatistics: Sendable {
   public var rewritten: UInt64 = 0
   /// Permitted, but for want of room or by the kernel's refusal gone.
   public var lost: UInt64 = 0
+  /// Injected.
+  public var injected: UInt64 = 0
+  /// To be injected, and then refused by the kernel.
+  public var injectionsFailed: UInt64 = 0
+  /// Not injected, since they had been injected too often.
+  public var tooManyHops: UInt64 = 0
 
   /// Statistics of nothing.
   public init() {}
@@ -39,6 +45,8 @@ public struct FrameStatistics: Sendable {
     handedOver &+= other.handedOver
     rewritten &+= other.rewritten
     lost &+= other.lost
+    injected &+= other.injected
+    injectionsFailed &+= other.injectionsFailed
   }
 }
 

@@ -31,6 +31,9 @@ struct WorkerCounters: Sendable {
   var framesUnwritten: UInt64 = 0
   /// Held or handed over, and then refused by the kernel.
   var framesUnsent: UInt64 = 0
+  /// Frames that were injected, and those that the kernel refused then.
+  var framesInjected: UInt64 = 0
+  var injectionsFailed: UInt64 = 0
   var idGaps: UInt64 = 0
   /// Pended packets that the kernel took away, and verdicts for packets that were gone.
   var flushed: UInt64 = 0

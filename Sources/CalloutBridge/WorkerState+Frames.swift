@@ -26,8 +26,12 @@ extension WorkerState {
   ) -> Int {
     let count = port.divert.receive()
     let traits = port.traits
-    for index in 0..<count {
-      decide(index, of: &port.divert, traits, &port.bearers[index], policy, callouts.span)
+    if count > 0, batching.isWanted(at: traits) {
+      decideTogether(count, port, traits, policy, callouts.span)
+    } else {
+      for index in 0..<count {
+        decide(index, of: &port.divert, traits, &port.bearers[index], policy, callouts.span)
+      }
     }
     port.divert.flush { index, _ in port.failed.append(index) }
     for index in port.failed {
@@ -37,32 +41,45 @@ extension WorkerState {
     return count
   }
 
-  private mutating func decide(
+  mutating func decide(
     _ index: Int, of divert: inout FrameDivert, _ traits: FrameTraits, _ bearer: inout UInt32,
     _ policy: borrowing CompiledPolicy, _ callouts: Span<HeldObject<Callout>>
   ) {
     var outcome = FrameOutcome()
     do {
       let frame = divert.frame(index)
-      if let owner = out.contexts.shard(ofHandleIn: frame.metadata.mark), owner != shard,
-        owner < queues.count
+      if let owner = out.contexts.shard(ofHandleIn: frame.metadata.mark),
+        isOwnedElsewhere(frame.metadata.mark)
       {
         counters.framesHandedOver &+= 1
         handOver(frame, traits, to: owner)
-        outcome.isHandedOver = true
       } else {
         outcome = decide(frame.bytes, frame.metadata, traits, policy, callouts)
-        if outcome.isPermitted, out.rewrittenFrame.isRewritten {
-          outcome.length = frameDraft.write(out.rewrittenFrame, frame.bytes)
-        }
       }
     }
+    settle(outcome, index, of: &divert, &bearer)
+  }
+
+  /// Whether another worker owns what a frame bears.
+  func isOwnedElsewhere(_ mark: UInt32) -> Bool {
+    guard let owner = out.contexts.shard(ofHandleIn: mark) else { return false }
+    return owner != shard && owner < queues.count
+  }
+
+  /// Has the port put back a frame of its batch, or not.
+  mutating func settle(
+    _ outcome: FrameOutcome, _ index: Int, of divert: inout FrameDivert, _ bearer: inout UInt32
+  ) {
     bearer = outcome.handle
     guard outcome.isPermitted else { return divert.drop(index) }
-    guard outcome.length > 0 else { return divert.permit(index, mark: outcome.mark) }
+    var length = 0
+    if out.rewrittenFrame.isRewritten {
+      length = frameDraft.write(out.rewrittenFrame, divert.frame(index).bytes)
+    }
+    guard length > 0 else { return divert.permit(index, mark: outcome.mark) }
     do throws(FrameReplacementError) {
       try divert.permit(
-        index, mark: outcome.mark, replacement: frameDraft.bytes(outcome.length),
+        index, mark: outcome.mark, replacement: frameDraft.bytes(length),
         offload: outcome.offload)
       counters.framesRewritten &+= 1
     } catch {
@@ -79,14 +96,14 @@ extension WorkerState {
   ) -> FrameOutcome {
     counters.frames &+= 1
     counters.frameBytes &+= UInt64(bytes.byteCount)
-    let (layout, metadata) = traits.describe(bytes, kernel, isInjected: false)
-    out.beginFrame()
+    var (layout, metadata) = traits.describe(bytes, kernel)
+    out.beginFrame(at: traits)
     let isLooping = meet(bytes, layout, metadata, traits)
+    metadata.isInjected = out.contexts.isInjected(out.packet.handle)
     var decision = Decision()
     var last = traits.layers[0]
     if isLooping {
-      counters.failurePolicyApplied &+= 1
-      decision.outcome = failurePolicy == .permit ? .permit : .block
+      decision = failingDecision()
     } else {
       let layers = traits.layers
       for position in 0..<layers.count where policy.hasFilters(at: layers[position]) {
@@ -98,8 +115,24 @@ extension WorkerState {
         guard case .permit = decision.outcome else { break }
       }
     }
+    return carryOut(decision, last, bytes, layout, metadata, traits)
+  }
+
+  /// The decision of a frame that has met our layers too often.
+  mutating func failingDecision() -> Decision {
+    counters.failurePolicyApplied &+= 1
+    var decision = Decision()
+    decision.outcome = failurePolicy == .permit ? .permit : .block
+    return decision
+  }
+
+  /// Does what was decided of the current frame at `layer`, but for putting it back.
+  mutating func carryOut(
+    _ decision: Decision, _ layer: Layer, _ bytes: RawSpan, _ layout: FrameLayout,
+    _ metadata: CalloutEngine.FrameMetadata, _ traits: FrameTraits
+  ) -> FrameOutcome {
     var outcome = FrameOutcome()
-    outcome.layer = last
+    outcome.layer = layer
     outcome.offload = metadata.offload.shifted(by: out.rewrittenFrame.shift)
     outcome.handle = out.packet.handle
     carryOut(decision, &outcome, bytes, layout, metadata, traits)
@@ -142,8 +175,7 @@ extension WorkerState {
     guard traits.direction == .inbound else {
       if out.contexts.isObserved {
         out.contexts.leave(outcome.handle, .end, isInbound: false, .exact, layer: layer)
-      } else {
-        out.contexts.finish(outcome.handle, .released, .exact, layer: layer, exits: true)
+      } else if !out.contexts.release(outcome.handle, layer: layer) {
         outcome.handle = 0
       }
       return
@@ -155,19 +187,20 @@ extension WorkerState {
         out.contexts.depart(outcome.handle, .anywhere)
       } else if out.contexts.isObserved, out.contexts.observesDelivery {
         out.contexts.leave(outcome.handle, .prerouting, isInbound: false, .exact, layer: layer)
-      } else {
-        out.contexts.finish(outcome.handle, .released, .exact, layer: layer, exits: true)
+      } else if !out.contexts.release(outcome.handle, layer: layer) {
         outcome.handle = 0
       }
     default:
       // It never enters the IP stack: what it bears stays until somebody removes it.
       out.contexts.depart(outcome.handle, .anywhere)
-      out.contexts.keep(outcome.handle)
+      if out.contexts.contextCount(on: out.packet, under: nil) > 0 {
+        out.contexts.keep(outcome.handle)
+      }
     }
   }
 
   /// Finds what the frame bears; true if it has met our layers too often.
-  private mutating func meet(
+  mutating func meet(
     _ bytes: RawSpan, _ layout: FrameLayout, _ metadata: CalloutEngine.FrameMetadata,
     _ traits: FrameTraits
   ) -> Bool {
@@ -175,19 +208,7 @@ extension WorkerState {
     out.packet = TaggedPacket()
     out.packet.id = lastFrame
     out.packet.layer = traits.layers[0].rawValue
-    var isFragment = false
-    let hash = layout.flowHash(in: bytes)
-    out.packet.fingerprint = UInt32(truncatingIfNeeded: hash ^ hash >> 32)
-    if layout.etherType == .ipv4 || layout.etherType == .ipv6 {
-      let network = layout.network(in: bytes)
-      if let packet = try? PacketLayout(parsing: network) {
-        isFragment = packet.isFragment
-        out.packet.fingerprint = isFragment ? 0 : packet.flowFingerprint.rawValue
-        out.packet.fragmentKey = isFragment ? packet.fragmentKey : 0
-        out.packet.digest = packet.digest(in: network)
-        out.packet.isDatagram = packet.transportProtocol == .udp
-      }
-    }
+    let isFragment = traits.identify(bytes, layout, &out.packet)
     var arrival = Arrival(
       mark: metadata.mark, id: lastFrame, place: traits.place, layer: out.packet.layer,
       fingerprint: out.packet.fingerprint, isBridged: true)
@@ -208,11 +229,8 @@ extension WorkerState {
 /// What was decided of a frame.
 struct FrameOutcome {
   var isPermitted = false
-  var isHandedOver = false
   var mark: UInt32 = 0
   var handle: UInt32 = 0
-  /// The new frame's length in the draft, 0 if it goes on as it is.
-  var length = 0
   var layer = Layer.inboundMACFrameNative
   var offload = FrameOffload()
 }
@@ -240,7 +258,8 @@ struct FrameDraft: ~Copyable {
 
 extension Classification {
   /// Forgets the last frame's decision and header.
-  mutating func beginFrame() {
+  mutating func beginFrame(at traits: FrameTraits) {
+    place = traits.injectionPlace
     answer = .none
     rewrittenFrame.reset()
   }

@@ -78,6 +78,7 @@ extension WorkerState {
     let layer = Layer(hook: hook, isIPv6: isIPv6)
     out.beginPacket()
     let isLooping = meet(&indication, bytes, layout, hook, layer)
+    if out.contexts.isInjected(out.packet.handle) { indication.metadata.isInjected = true }
     let packet = ClassifiedPacket(
       bytes: bytes, layout: layout, layer: layer,
       metadata: indication.metadata)
@@ -103,8 +104,8 @@ extension WorkerState {
     out.packet.layer = layer.rawValue
     out.packet.handle = 0
     var arrival = Arrival(
-      mark: indication.metadata.mark, id: indication.id, place: HookSet(hook), layer: layer.rawValue,
-      fingerprint: fingerprint,
+      mark: indication.metadata.mark, id: indication.id, place: HookSet(hook),
+      layer: layer.rawValue, fingerprint: fingerprint,
       isBridged: indication.metadata.physicalInputDevice
         | indication.metadata.physicalOutputDevice != 0)
     arrival.digest = out.packet.digest
@@ -149,6 +150,7 @@ extension WorkerState {
 extension Classification {
   /// Forgets the last packet's decision and contents.
   mutating func beginPacket() {
+    place = 0
     answer = .none
     rewritten.reset()
   }

@@ -54,6 +54,7 @@ extension WorkerState {
     policy = new.policy
     callouts = new.callouts
     heldCallouts = callouts.map { HeldObject(heldByCaller: $0) }
+    batching.prepare(policy, callouts)
     hits = [UInt64](repeating: 0, count: policy.policy.filters.count)
     hooks = ([], [])
     for layer in policy.policy.layers {

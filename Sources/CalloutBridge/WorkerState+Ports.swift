@@ -67,6 +67,8 @@ extension WorkerState {
     result.handedOver = counters.framesHandedOver
     result.rewritten = counters.framesRewritten
     result.lost = counters.framesUnwritten &+ counters.framesUnsent
+    result.injected = counters.framesInjected
+    result.injectionsFailed = counters.injectionsFailed
     return result
   }
 

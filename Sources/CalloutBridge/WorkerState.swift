@@ -34,6 +34,7 @@ struct WorkerState: ~Copyable {
   /// Frames that wait for their time, the next first.
   var heldFrames: [HeldFrame] = []
   var frameDraft = FrameDraft()
+  var batching = FrameBatching()
   /// Frames met so far.
   var lastFrame: UInt32 = 0
   let peers: WorkerPeers

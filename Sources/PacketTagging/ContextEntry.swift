@@ -39,6 +39,7 @@ struct ContextEntry: BitwiseCopyable {
   var repeatedHook: UInt8 = 0
   /// The highest end that one of several bearers has come to.
   var best = RemovalReason.none
+  private var moreFlags: UInt8 = 0
   var first = Association()
   /// Tells the packet from others of its flow; 0 if it cannot be told.
   var digest: UInt16 = 0
@@ -63,6 +64,7 @@ struct ContextEntry: BitwiseCopyable {
     repeats = 0
     repeatedHook = 0
     best = .none
+    moreFlags = 0
     digest = 0
   }
 
@@ -111,6 +113,17 @@ struct ContextEntry: BitwiseCopyable {
   var isComplete: Bool {
     get { self[flag: 64] }
     set { self[flag: 64] = newValue }
+  }
+
+  /// It stands for an injection too, of which somebody else keeps the record.
+  var isInjected: Bool {
+    get { moreFlags & 1 != 0 }
+    set { moreFlags = newValue ? moreFlags | 1 : moreFlags & ~1 }
+  }
+  /// Borne by a frame that was let go and is kept until its contexts are removed.
+  var isParked: Bool {
+    get { moreFlags & 2 != 0 }
+    set { moreFlags = newValue ? moreFlags | 2 : moreFlags & ~2 }
   }
 
   func count(_ departure: Departure) -> UInt8 {

@@ -128,6 +128,8 @@ extension ContextTable {
     for slot in 1..<max(1, entries.count) where entries[slot].isLive {
       guard let position = position(of: tag, slot) else { continue }
       endAssociation(slot, at: position, reason, .exact, layer: entries[slot].first.layer)
+      // Nothing is left to be kept: the sweeper may have the handle.
+      if entries[slot].isParked, entries[slot].associations == 0 { entries[slot].isKept = false }
       count += 1
     }
     return count
@@ -161,7 +163,8 @@ extension ContextTable {
   private mutating func releaseIfBare(_ slot: Int, _ packet: inout TaggedPacket) {
     let entry = entries[slot]
     let others = packet.isClone ? entry.ownRoaming >> 40 == 1 : entry.roaming == 0
-    guard entry.associations == 0, entry.parent == 0, entry.waiting <= 1, others else { return }
+    guard entry.associations == 0, entry.parent == 0, entry.waiting <= 1, others, !entry.isInjected
+    else { return }
     end(slot, .removedByCaller, .exact, layer: packet.layer)
     packet.handle = 0
   }

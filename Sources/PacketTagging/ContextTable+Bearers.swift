@@ -122,7 +122,8 @@ extension ContextTable {
       }
     }
     shares = shares || sharesOwn
-    if shares, all {
+    // A copy of what was injected was injected too.
+    if shares || entries[slot].isInjected, all {
       // More bearers than can be counted: the last of them could not be told.
       guard entries[slot].waiting < .max else {
         counters.copiesDetached &+= 1
@@ -209,6 +210,7 @@ extension ContextTable {
   package mutating func keep(_ handle: UInt32) {
     guard let slot = slot(handle) else { return }
     entries[slot].isKept = true
+    entries[slot].isParked = true
   }
 
   /// Counts one more round of a packet through `hook`; gives it a handle to count by if it has

@@ -155,6 +155,11 @@ public struct ContextTable: ~Copyable {
     return number == 0 ? nil : Int(number >> UInt32(localBits))
   }
 
+  /// The shard that owns a handle, nil for none.
+  package func shard(of handle: UInt32) -> Int? {
+    handle == 0 ? nil : Int(handle >> UInt32(localBits))
+  }
+
   /// `mark` with our field saying "this handle", all other bits as they were.
   public func mark(_ mark: UInt32, bearing handle: UInt32, injected: Bool = false) -> UInt32 {
     options.field?.mark(mark, bearing: handle, epoch: options.epoch, injected: injected) ?? mark

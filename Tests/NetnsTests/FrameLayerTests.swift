@@ -138,7 +138,7 @@ extension NetnsTests {
       }
     }
 
-    @Test func `what a frame bears that never enters the IP stack stays until it is removed`()
+    @Test func `F11: what a frame bears that never enters the IP stack stays until it is removed`()
       async throws
     {
       try await withTopology { _ in

@@ -123,6 +123,8 @@ final class Rig {
     table.countRepeat(&packet.packet, at: hook, limit: 4)
   }
 
+  func knows(_ handle: UInt32) -> Bool { table.isInjected(handle) }
+
   func publish() -> Bool { table.publishEvents() }
 
   /// Every event that the stream holds.

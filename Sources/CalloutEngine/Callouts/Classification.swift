@@ -33,6 +33,10 @@ public struct Classification: ~Copyable {
   package var rewrittenFrame = RewrittenFrame()
   /// A frame is classified, which cannot wait in the kernel.
   var isFrame = false
+  /// What is known of the packets that this engine has injected.
+  var injections = InjectionRecords()
+  /// Where what is classified was taken from: a device's frames in one direction, 0 for hooks.
+  package var place: UInt64 = 0
   /// The frames of the chain that a callout is asked about.
   var selection = FrameSelection()
   package var events = CalloutEvents()

@@ -30,7 +30,7 @@ extension Classification {
   {
     guard selection.form != .chain else { throw .invalidParameter }
     contexts.noteClone(of: packet)
-    return FrameClone(original, like: packet, desk: desk)
+    return FrameClone(original, like: packet, injectionTrace, desk: desk)
   }
 
   /// Keeps the frame's bytes beyond the call.
@@ -43,7 +43,7 @@ extension Classification {
   ) throws(FrameRewriteError) -> ReferencedFrame {
     guard selection.form != .chain else { throw .invalidParameter }
     if intendsToModify { clearWriteRight() }
-    return ReferencedFrame(original)
+    return ReferencedFrame(original, injectionTrace)
   }
 
   /// Moves the context under `tag` from the frame to its clone.

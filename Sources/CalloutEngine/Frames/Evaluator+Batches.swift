@@ -15,10 +15,7 @@ extension Classification {
     _ forms: Span<FrameForm>, hits: inout [UInt64]
   ) {
     let filters = policy.layers[Int(layer.rawValue)]
-    let takesMany = (filters.first..<filters.end).contains {
-      policy.filters[$0].callout >= 0 && forms[Int(policy.filters[$0].callout)] != .single
-    }
-    guard takesMany else {
+    guard policy.takesSeveral(at: layer, forms) else {
       return evaluateEach(&batch, in: memory, at: layer, policy, callouts, hits: &hits)
     }
     isFrame = true
@@ -69,7 +66,7 @@ extension Classification {
   ) {
     for index in batch.progress.indices {
       packet = batch.packets[index]
-      rewrittenFrame.reset()
+      rewrittenFrame = batch.rewritten[index]
       answer = .none
       let frame = Self.frame(index, of: batch, in: memory, at: layer)
       batch.progress[index].decision = evaluate(frame, policy, callouts, hits: &hits)

@@ -45,12 +45,15 @@ package struct FrameBatch: ~Copyable {
   /// Whether it takes no more.
   package var isFull: Bool { frames.count >= capacity }
 
-  /// Takes a frame; false if there is no room.
-  package mutating func append(_ frame: ChainedFrame, bearing packet: TaggedPacket) -> Bool {
+  /// Takes a frame, with a new header from another layer; false if there is no room.
+  package mutating func append(
+    _ frame: ChainedFrame, bearing packet: TaggedPacket,
+    rewritten header: RewrittenFrame = RewrittenFrame()
+  ) -> Bool {
     guard !isFull else { return false }
     frames.append(frame)
     packets.append(packet)
-    rewritten.append(RewrittenFrame())
+    rewritten.append(header)
     progress.append(Progress())
     return true
   }
@@ -70,6 +73,16 @@ package struct FrameBatch: ~Copyable {
 }
 
 extension CompiledPolicy {
+  /// Whether a callout that filters of `layer` ask takes several frames at once.
+  package func takesSeveral(at layer: Layer, _ forms: Span<FrameForm>) -> Bool {
+    let filters = layers[Int(layer.rawValue)]
+    for position in filters.first..<filters.end {
+      let callout = Int(self.filters[position].callout)
+      if callout >= 0, forms[callout] != .single { return true }
+    }
+    return false
+  }
+
   /// How each callout takes frames: as chains only if its registration and the callout both say so.
   package func frameForms(of callouts: [Callout]) -> [FrameForm] {
     zip(self.callouts, callouts).map { registration, callout in

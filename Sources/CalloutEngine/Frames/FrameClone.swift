@@ -19,10 +19,16 @@ public struct FrameClone: ~Copyable, Sendable {
   package let mark: UInt32
   package let priority: UInt32
   package var packet: TaggedPacket
+  /// With what the original was injected.
+  let trace: InjectionTrace
   private let desk: any PacketDesk
   private var isTaken = false
 
-  init(_ original: borrowing ClassifiedFrame, like tagged: TaggedPacket, desk: any PacketDesk) {
+  init(
+    _ original: borrowing ClassifiedFrame, like tagged: TaggedPacket, _ trace: InjectionTrace,
+    desk: any PacketDesk
+  ) {
+    self.trace = trace
     bytes = original.copyBytes()
     offload = original.metadata.offload
     layer = original.layer
@@ -65,8 +71,11 @@ public struct ReferencedFrame: ~Copyable, Sendable {
   public let layer: Layer
   /// What the kernel said of it.
   public let metadata: FrameMetadata
+  /// With what it was injected.
+  let trace: InjectionTrace
 
-  init(_ original: borrowing ClassifiedFrame) {
+  init(_ original: borrowing ClassifiedFrame, _ trace: InjectionTrace) {
+    self.trace = trace
     bytes = original.copyBytes()
     layout = original.layout
     layer = original.layer

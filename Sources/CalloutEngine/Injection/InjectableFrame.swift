@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import PacketTagging
 public import PacketViews
 
 /// A frame that is to be injected, and whose it was.
@@ -37,6 +38,55 @@ public enum InjectableFrame: ~Copyable, Sendable {
     case .original: false
     case .clone: true
     case .invented: true
+    }
+  }
+}
+
+extension InjectableFrame {
+  /// With what it was injected before; of what somebody made up that is not known.
+  package var trace: InjectionTrace {
+    switch self {
+    case .original(let frame): frame.trace
+    case .clone(let clone): clone.trace
+    case .invented: InjectionTrace()
+    }
+  }
+
+  /// The original's mark, whose bits of others it keeps.
+  package var mark: UInt32 {
+    switch self {
+    case .original(let frame): frame.metadata.mark
+    case .clone(let clone): clone.mark
+    case .invented: 0
+    }
+  }
+
+  /// The original's priority.
+  package var priority: UInt32 {
+    switch self {
+    case .original(let frame): frame.metadata.priority
+    case .clone(let clone): clone.priority
+    case .invented: 0
+    }
+  }
+
+  /// The handle of a clone's contexts, 0 for none.
+  package var handle: UInt32 {
+    switch self {
+    case .original: 0
+    case .clone(let clone): clone.handle
+    case .invented: 0
+    }
+  }
+
+  /// Its bytes, and the packet that it is; a clone's contexts are the caller's business from now on.
+  package consuming func take() -> (bytes: [UInt8], packet: TaggedPacket) {
+    var packet = TaggedPacket()
+    packet.isClone = true
+    switch consume self {
+    case .original(let frame): return (frame.bytes, packet)
+    case .clone(let clone): return clone.take()
+    case .invented(let bytes): return (bytes, packet)
     }
   }
 }

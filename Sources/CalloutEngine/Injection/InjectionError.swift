@@ -30,6 +30,8 @@ public enum InjectionError: Error, Sendable, Hashable, CustomStringConvertible {
   case unknownKinds(UInt32)
   /// The frame has been injected too often.
   case tooManyHops
+  /// The interface is down. `STATUS_NDIS_MEDIA_DISCONNECTED`.
+  case interfaceDown(UInt32)
   /// There is no such interface, or nothing of ours is at it.
   case noInterface(UInt32)
 
@@ -52,6 +54,7 @@ public enum InjectionError: Error, Sendable, Hashable, CustomStringConvertible {
     case .unknownKinds(let bits):
       "0x\(String(bits, radix: 16)) holds unknown kinds; use the bits of InjectionKinds"
     case .tooManyHops: "the frame has been injected too often; permit what you injected"
+    case .interfaceDown(let index): "the interface \(index) is down; set it up first"
     case .noInterface(let index): "there is no interface \(index) that frames are injected at"
     }
   }
@@ -65,6 +68,7 @@ public enum InjectionError: Error, Sendable, Hashable, CustomStringConvertible {
     case .wrongLayer: 0xc022_0014
     case .unknownKinds: 0xc022_001e
     case .completionRequired, .malformedFrame, .familyRequired: 0xc000_000d
+    case .interfaceDown: 0xc023_001f
     case .refused, .closed, .noCallout, .tooManyHops, .noInterface: nil
     }
   }

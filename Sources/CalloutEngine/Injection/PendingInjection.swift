@@ -57,6 +57,12 @@ package struct PendingInjection: ~Copyable, Sendable {
     handle.complete(segment)
   }
 
+  /// Takes the injection back, so that nothing is completed: for what never set out.
+  package consuming func revoke() {
+    handle.complete(count - completed)
+    completed = count
+  }
+
   deinit {
     guard completed < count else { return }
     let rest = count - completed
