@@ -103,7 +103,8 @@ extension WorkerState {
     out.packet.layer = layer.rawValue
     out.packet.handle = 0
     var arrival = Arrival(
-      mark: indication.metadata.mark, id: indication.id, place: HookSet(hook), layer: layer.rawValue,
+      mark: indication.metadata.mark, id: indication.id, place: HookSet(hook),
+      layer: layer.rawValue,
       fingerprint: fingerprint,
       isBridged: indication.metadata.physicalInputDevice
         | indication.metadata.physicalOutputDevice != 0)

@@ -128,7 +128,8 @@ final class LoadedProgram: Sendable {
             unsafe descriptors.withUnsafeMutableBufferPointer { descriptors in
               var request = unsafe clb_request(
                 object: object.baseAddress, object_size: object.count, programs: names,
-                descriptors: descriptors.baseAddress, maps: maps, map_descriptors: (sightings, bearers),
+                descriptors: descriptors.baseAddress, maps: maps,
+                map_descriptors: (sightings, bearers),
                 settings: settings.baseAddress, settings_size: settings.count)
               return unsafe clb_load(&request)
             }

@@ -89,7 +89,9 @@ import Testing
     #expect(mark != old)
     #expect(rig.table.shard(ofHandleIn: old) == nil)
     let encounter = rig.table.meet(
-      Arrival(mark: old, id: 9, place: HookSet(.input), layer: 12, fingerprint: Rig.flow, isBridged: false))
+      Arrival(
+        mark: old, id: 9, place: HookSet(.input), layer: 12, fingerprint: Rig.flow, isBridged: false
+      ))
     guard case .untagged = encounter else {
       Issue.record("met as \(encounter)")
       return
@@ -113,7 +115,8 @@ import Testing
     let rig = Rig()
     let mark = rig.table.mark(0, bearing: 0, injected: true)
     _ = rig.table.meet(
-      Arrival(mark: mark, id: 9, place: HookSet(.output), layer: 16, fingerprint: 0, isBridged: false))
+      Arrival(
+        mark: mark, id: 9, place: HookSet(.output), layer: 16, fingerprint: 0, isBridged: false))
     #expect(rig.counters.staleHandles == 0)
   }
 
