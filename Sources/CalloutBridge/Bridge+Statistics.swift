@@ -63,6 +63,7 @@ extension Bridge {
         result.tags[index].ended &+= count.ended
       }
     }
+    checkInterfaces(&result)
     if let firewall, let policy {
       await addRules(firewall, configuration.ruleSet(for: policy.layers), &result)
     }

@@ -24,6 +24,7 @@ extension Bridge {
   @discardableResult
   func takeDown(forGood: Bool = true) async -> ShutdownReport {
     var report = ShutdownReport()
+    unwatchDevices()
     await retirePorts(for: nil)
     let (workers, firewall) = board.withLock { ($0.workers, $0.firewall) }
     if let firewall {
