@@ -30,6 +30,7 @@ extension Bridge {
       throw .stuck(queue: configuration.firstQueue)
     }
     try addPorts(wanted.subtracting(present), by: worker)
+    board.withLock { $0.interfaces.clearFaults() }
   }
 
   /// Begins to divert by ports of these names; nothing of it if that fails.

@@ -112,7 +112,7 @@ extension Bridge {
     // Before the rules: no packet may meet workers that have no policy.
     commit()
     try addPorts(for: policy)
-    guard let firewall else { return try await warnIfNothingComes() }
+    guard let firewall else { return try await warnIfNothingComes(policy) }
     do {
       let rules = configuration.ruleSet(for: policy.policy.layers)
       try await firewall.checkUnused(besides: rules.queues)
@@ -126,7 +126,10 @@ extension Bridge {
     }
   }
 
-  private func warnIfNothingComes() async throws(BridgeError) {
+  private func warnIfNothingComes(_ policy: CompiledPolicy) async throws(BridgeError) {
+    // Frames come without rules.
+    let layers = policy.policy.layers
+    if !layers.isEmpty, layers.allSatisfy(\.indicatesFrames) { return }
     do {
       let uses = try await QueueScan.named(excluding: "")
       let feeds = uses.contains { $0.queues?.overlaps(configuration.queues) ?? true }

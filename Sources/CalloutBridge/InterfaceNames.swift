@@ -51,6 +51,9 @@ struct InterfaceNames: Sendable, Hashable {
     names.filter { name in if case .some(nil) = devices[name] { true } else { false } }
   }
 
+  /// Notes that all of them are diverted that need be.
+  mutating func clearFaults() { faults = [:] }
+
   /// Notes why a device cannot be diverted, or that it is.
   mutating func note(_ fault: String?, of index: UInt32) {
     for (name, device) in devices where device == index { faults[name] = fault }

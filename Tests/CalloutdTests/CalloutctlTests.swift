@@ -63,7 +63,7 @@ struct CalloutctlTests {
     let table = """
       INTERFACE  DIRECTION  STATE     DIVERTED  PERMITTED  DROPPED  LOST  OVERLOAD  FORCED  LOST BY KIND
       eth0       inbound    diverted        12          6        3     3         4       0  1 device-down, 2 ring-full
-      eth0       outbound   gone             0          0        0     0         0       0
+      eth0       outbound   detached         0          0        0     0         0       0
 
       """
     let text = StatusCommand.render(status)

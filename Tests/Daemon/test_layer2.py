@@ -386,6 +386,13 @@ def test_metrics_tell_of_frames_and_ports(run, wire: Wire) -> None:
         assert re.search(f"^{pattern}$", text, re.MULTILINE), pattern
 
 
+def test_rules_that_are_not_ours_are_not_missed_by_frames(run, wire: Wire) -> None:
+    daemon = run(policy(every_frame(), "", f"{ETH0}\nrules: {{ manage: false }}"))
+    assert wire.answers()
+    assert daemon.status()["warnings"] == []
+    assert daemon.status()["frames"]["permitted"] > 0
+
+
 def test_status_as_json_has_the_frames(run, wire: Wire) -> None:
     daemon = run(policy(every_frame("block", "", BOTH[:1]), "", ETH0))
     assert not wire.answers()

@@ -76,7 +76,8 @@ struct StatusCommand: ParsableCommand {
     for port in ports {
       let kinds = port.lost.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
       table.add([
-        port.interface, port.direction, port.diverting ? "diverted" : "gone", "\(port.diverted)",
+        port.interface, port.direction, port.diverting ? "diverted" : "detached",
+        "\(port.diverted)",
         "\(port.permitted)", "\(port.dropped)", "\(port.lostInAll)",
         "\(port.overloaded &+ port.noMemory)", "\(port.forcedRemovals)",
         kinds.joined(separator: ", "),
