@@ -98,7 +98,7 @@ let package = Package(
       name: "calloutd",
       dependencies: [
         "CalloutBridge", "CalloutControl", "CalloutEngine", "FirewallRules", "Kernel",
-        "PacketTagging", "PacketViews",
+        "LinkLayer", "PacketTagging", "PacketViews",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "FlyingSocks", package: "FlyingFox"),
         .product(name: "Logging", package: "swift-log"),
@@ -166,7 +166,7 @@ let package = Package(
       name: "CalloutdTests",
       dependencies: [
         "calloutd", "calloutctl", "CalloutBridge", "CalloutControl", "CalloutEngine",
-        "FirewallRules", "Kernel", "PacketTagging", "PacketViews",
+        "FirewallRules", "Kernel", "LinkLayer", "PacketTagging", "PacketViews",
       ],
       swiftSettings: testSettings),
   ]

@@ -23,13 +23,22 @@ extension Bridge {
 
   /// Begins to divert what `policy` needs besides what is diverted; nothing of it if that fails.
   func addPorts(for policy: CompiledPolicy) throws(BridgeError) {
+    guard policy.policy.layers.contains(where: \.indicatesFrames) else { return }
+    // Before the devices are read: what happens to them later is not missed.
+    watchDevices()
     let wanted = try portNames(for: policy)
     guard !wanted.isEmpty, let worker = frameWorker else { return }
     guard let present = worker.mailbox.ask({ $0.portNames }) else {
       throw .stuck(queue: configuration.firstQueue)
     }
+    try addPorts(wanted.subtracting(present), by: worker)
+    board.withLock { $0.interfaces.clearFaults() }
+  }
+
+  /// Begins to divert by ports of these names; nothing of it if that fails.
+  func addPorts(_ names: Set<FramePort.Name>, by worker: Worker) throws(BridgeError) {
     var boxes: [PortBox] = []
-    for name in wanted.subtracting(present) { boxes.append(try openPort(name)) }
+    for name in names { boxes.append(try openPort(name)) }
     guard !boxes.isEmpty else { return }
     let answer = worker.mailbox.ask { [boxes] state -> BridgeError? in
       do throws(BridgeError) {
@@ -50,12 +59,17 @@ extension Bridge {
   /// No frame is lost or doubled by it.
   func retirePorts(for policy: CompiledPolicy?) async {
     guard let worker = frameWorker else { return }
-    let wanted = policy.flatMap { try? portNames(for: $0) } ?? []
+    let wanted: Set<FramePort.Name>
+    do throws(BridgeError) {
+      wanted = if let policy { try portNames(for: policy) } else { [] }
+    } catch {
+      return warn("devices that no filter needs may still be diverted: \(error)")
+    }
     injections.keep(wanted)
     let deadline = ContinuousClock.now + .seconds(5)
     worker.mailbox.post { $0.keepPorts(wanted) }
     while ContinuousClock.now < deadline {
-      let left = worker.mailbox.ask { $0.portNames.subtracting(wanted).count }
+      let left = worker.mailbox.ask { $0.leavingPorts }
       if left == 0 || left == nil { return }
       try? await Task.sleep(for: .milliseconds(2))
     }
@@ -63,9 +77,10 @@ extension Bridge {
   }
 
   /// The worker that has all ports.
-  private var frameWorker: Worker? { board.withLock { $0.workers.first } }
+  var frameWorker: Worker? { board.withLock { $0.workers.first } }
 
-  private func portNames(for policy: CompiledPolicy) throws(BridgeError) -> Set<FramePort.Name> {
+  /// The ports that `policy` needs; those of interfaces that have gone are not among them.
+  func portNames(for policy: CompiledPolicy) throws(BridgeError) -> Set<FramePort.Name> {
     let layers = policy.policy.layers
     var directions: [LinkDirection] = []
     for layer in layers where layer.indicatesFrames {
@@ -76,21 +91,29 @@ extension Bridge {
     guard !directions.isEmpty else { return [] }
     guard board.withLock({ $0.field }) != nil else { throw .framesNeedMark }
     var names: Set<FramePort.Name> = []
-    for name in configuration.interfaces {
-      do {
-        guard let device = try LinkDevice.find(name: name) else {
-          throw BridgeError.noInterface(name)
-        }
-        for direction in directions {
-          names.insert(FramePort.Name(device: device.index, direction: direction))
-        }
-      } catch let error as BridgeError {
-        throw error
-      } catch {
-        throw .noInterface(name)
+    for index in try lookForInterfaces() {
+      for direction in directions {
+        names.insert(FramePort.Name(device: index, direction: direction))
       }
     }
     return names
+  }
+
+  /// The devices of the configured interfaces.
+  private func lookForInterfaces() throws(BridgeError) -> Set<UInt32> {
+    let devices: [LinkDevice]
+    do throws(LinkError) {
+      devices = try LinkDevice.all()
+    } catch {
+      switch error {
+      case .system(let error): throw .system(error)
+      }
+    }
+    let (unknown, indexes) = board.withLock { board in
+      (board.interfaces.look(in: devices), board.interfaces.indexes)
+    }
+    if let unknown { throw .noInterface(unknown) }
+    return indexes
   }
 
   private func openPort(_ name: FramePort.Name) throws(BridgeError) -> PortBox {

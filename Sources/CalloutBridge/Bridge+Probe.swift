@@ -3,6 +3,7 @@
 internal import CalloutLifecycle
 internal import FirewallRules
 public import Kernel
+public import LinkLayer
 internal import NetfilterQueue
 internal import PacketTagging
 
@@ -17,7 +18,19 @@ extension Bridge {
     features += KernelObserver.probe()
     features.append(probeInjection("inject-ipv4", isIPv6: false))
     features.append(probeInjection("inject-ipv6", isIPv6: true))
-    return features
+    return features + LinkProbe.kernel()
+  }
+
+  /// Finds out which layers of frames each interface of this network namespace can have; diverts
+  /// nothing.
+  public static func probeInterfaces() throws(BridgeError) -> [LinkFindings] {
+    do throws(LinkError) {
+      return try LinkProbe.devices()
+    } catch {
+      switch error {
+      case .system(let error): throw .system(error)
+      }
+    }
   }
 
   private static func probe(_ capability: Capability) -> KernelFeature {

@@ -35,19 +35,27 @@ extension Bridge {
   /// Puts another policy in force at once; on an error the running one stays.
   ///
   /// Base chains are never touched: only the contents of ours are replaced, in one transaction.
-  public func apply(_ policy: FilterPolicy) async throws(BridgeError) {
+  /// With `interfaces` the MAC layers see the frames of these from now on, else of those they saw.
+  public func apply(
+    _ policy: FilterPolicy, interfaces: [String]? = nil
+  ) async throws(BridgeError) {
     let compiled = try compile(policy)
     try await changes.run { [self] () async throws(BridgeError) in
       guard board.withLock({ $0.phase }) == .running else {
         throw .wrongState("the bridge is not running")
       }
+      let before = board.withLock { $0.interfaces }
       do throws(BridgeError) {
+        if let interfaces {
+          board.withLock { $0.interfaces = InterfaceNames(interfaces, following: before) }
+        }
         try prepare(compiled)
         // While the old policy, which has no filters for them, lets their frames pass.
         try addPorts(for: compiled)
         try await replaceRules(for: compiled.policy)
       } catch {
         abandon()
+        board.withLock { $0.interfaces = before }
         await retirePorts(for: board.withLock { $0.policy })
         throw error
       }
@@ -107,7 +115,7 @@ extension Bridge {
     injections.open(
       board.withLock { $0.workers.map(\.mailbox) }, layers: policy.policy.injectableLayers)
     try addPorts(for: policy)
-    guard let firewall else { return try await warnIfNothingComes() }
+    guard let firewall else { return try await warnIfNothingComes(policy) }
     do {
       let rules = configuration.ruleSet(for: policy.policy.layers)
       try await firewall.checkUnused(besides: rules.queues)
@@ -121,7 +129,10 @@ extension Bridge {
     }
   }
 
-  private func warnIfNothingComes() async throws(BridgeError) {
+  private func warnIfNothingComes(_ policy: CompiledPolicy) async throws(BridgeError) {
+    // Frames come without rules.
+    let layers = policy.policy.layers
+    if !layers.isEmpty, layers.allSatisfy(\.indicatesFrames) { return }
     do {
       let uses = try await QueueScan.named(excluding: "")
       let feeds = uses.contains { $0.queues?.overlaps(configuration.queues) ?? true }

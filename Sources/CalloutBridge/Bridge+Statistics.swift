@@ -64,6 +64,7 @@ extension Bridge {
       }
     }
     result.frames.tooManyHops = injections.tooManyHops
+    checkInterfaces(&result)
     if let firewall, let policy {
       await addRules(firewall, configuration.ruleSet(for: policy.layers), &result)
     }

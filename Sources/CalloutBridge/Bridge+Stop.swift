@@ -25,6 +25,7 @@ extension Bridge {
   func takeDown(forGood: Bool = true) async -> ShutdownReport {
     var report = ShutdownReport()
     injections.close()
+    unwatchDevices()
     await retirePorts(for: nil)
     let (workers, firewall) = board.withLock { ($0.workers, $0.firewall) }
     if let firewall {

@@ -42,12 +42,16 @@ public final class Bridge: Sendable {
     var refusesConntrack = false
     var observer: KernelObserver?
     var capture: CaptureSession?
+    /// The interfaces whose frames the MAC layers see.
+    var interfaces = InterfaceNames([])
+    var interfaceWatch: InterfaceWatch?
   }
 
   /// A bridge that does nothing yet.
   public init(_ configuration: BridgeConfiguration, logger: Logger) {
     self.configuration = configuration
     self.logger = logger
+    board.withLock { $0.interfaces = InterfaceNames(configuration.interfaces) }
     let interest = InterestSwitch()
     stream = EventStream(logger: logger) { interest.change($0) }
     interest.bridge.withLock { $0 = WeakBridge(bridge: self) }

@@ -13,7 +13,7 @@ public enum FailurePolicy: String, Sendable, CaseIterable {
 
 /// How a bridge is set up.
 ///
-/// Only `policy` of a running bridge can change.
+/// Of a running bridge only the interfaces can change, with its policy: see `Bridge.apply`.
 public struct BridgeConfiguration: Sendable, Hashable {
   /// Which bits of the mark carry handles.
   public enum MarkChoice: Sendable, Hashable {
@@ -60,6 +60,9 @@ public struct BridgeConfiguration: Sendable, Hashable {
   /// Who installs the rules.
   public var rules = RuleChoice.managed(nil)
   /// The interfaces whose frames the MAC layers see.
+  ///
+  /// All must be there when the first filter of a MAC layer comes. One that goes then is seen again
+  /// when it comes again; one that is renamed goes on, until another takes the name.
   public var interfaces: [String] = []
   /// Who tells what becomes of packets that were let go.
   public var lifecycle = LifecycleChoice.automatic

@@ -13,7 +13,9 @@ final class FramePort {
     var direction: LinkDirection
   }
 
-  let traits: FrameTraits
+  private(set) var traits: FrameTraits
+  /// The device's name at the last look.
+  private(set) var deviceName: String
   var divert: FrameDivert
   /// What each frame of the batch bears, for those that cannot be put back.
   var bearers = [UInt32](repeating: 0, count: FrameDivert.batchSize)
@@ -24,8 +26,15 @@ final class FramePort {
 
   init(_ divert: consuming FrameDivert, injector: FrameInjector) {
     traits = FrameTraits(divert, injector: injector)
+    deviceName = divert.device.name
     self.divert = divert
     failed.reserveCapacity(FrameDivert.batchSize)
+  }
+
+  /// Takes over what has changed of the device.
+  func learn(_ device: LinkDevice) {
+    deviceName = device.name
+    traits.learn(device)
   }
 
   /// The descriptor to wait on for frames.
@@ -37,7 +46,7 @@ final class FramePort {
 struct FrameTraits: Sendable {
   let direction: LinkDirection
   let isRawIP: Bool
-  let metadata: CalloutEngine.FrameMetadata
+  private(set) var metadata: CalloutEngine.FrameMetadata
   /// Sends what was taken out of the port's ring.
   let injector: FrameInjector
 
@@ -53,6 +62,11 @@ struct FrameTraits: Sendable {
     // A device that no driver made up has a connector.
     metadata.hasConnector = device.driver == nil
     self.metadata = metadata
+  }
+
+  /// Takes over what has changed of the device.
+  mutating func learn(_ device: LinkDevice) {
+    metadata.interfaceAddress = device.address ?? MACAddress(rawValue: 0)
   }
 
   /// The port's layers in the order in which a frame meets them.

@@ -54,7 +54,7 @@ public struct FrameStatistics: Sendable {
 public struct PortStatistics: Sendable {
   /// The device's index.
   public let device: UInt32
-  /// Its name when its frames were first diverted.
+  /// Its name, when it was last diverted.
   public let deviceName: String
   /// Frames that it receives, or that it sends.
   public let direction: LinkDirection
@@ -65,7 +65,7 @@ public struct PortStatistics: Sendable {
 
   init(_ port: FramePort, isAttached: Bool) {
     device = port.divert.device.index
-    deviceName = port.divert.device.name
+    deviceName = port.deviceName
     direction = port.divert.options.direction
     counters = port.divert.counters
     self.isAttached = isAttached

@@ -106,7 +106,7 @@ extension InjectionStatus {
       case .deviceDown: .mediaDisconnected
       case .deviceGone: .noSuchDevice
       case .tooLong: .invalidBufferSize
-      case .tooShort: .invalidParameter
+      case .malformed: .invalidParameter
       case .noRoom: .insufficientResources
       case .refused(let errno): InjectionStatus(errno: errno)
       }

@@ -73,6 +73,8 @@ extension WorkerState {
   }
 
   private mutating func note(_ port: FramePort) {
+    // Devices that come and go have a new index each time.
+    if gonePorts.count >= 64 { gonePorts.removeAll() }
     gonePorts[port.name] = PortStatistics(port, isAttached: false)
   }
 

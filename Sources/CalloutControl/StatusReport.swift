@@ -57,6 +57,10 @@ public struct StatusReport: Codable, Sendable, Hashable {
   @Nullable public var rulePackets: UInt64? = nil
   /// Packets that full queues let pass unseen, nil where that cannot be told.
   @Nullable public var failOpenPasses: UInt64? = nil
+  /// What was counted of frames.
+  public var frames = FrameReport()
+  /// The devices whose frames are or were diverted, each direction by itself.
+  public var ports: [PortReport] = []
   /// Associations made.
   public var associated: UInt64 = 0
   /// Associations ended.
@@ -90,7 +94,8 @@ public struct StatusReport: Codable, Sendable, Hashable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case state, version, healthy, backend, source, epoch, packets, verdicts, associated, ended, live
+    case state, version, healthy, backend, source, epoch, packets, verdicts, frames, ports
+    case associated, ended, live
     case markMask = "mark-mask"
     case rulePackets = "rule-packets"
     case failOpenPasses = "fail-open-passes"

@@ -21,6 +21,9 @@ struct CoderTests {
       policy: StatusReport.Policy(file: "p", sublayers: 1, callouts: 2, filters: 3, reloads: 4))
     status.markMask = "0xffff00"
     status.endedByReason = ["transmitted": .max]
+    var port = PortReport(interface: "eth0", index: 2, direction: "inbound", diverting: true)
+    port.lost = ["ring-full": 1]
+    status.ports = [port]
     return status
   }
 
@@ -55,6 +58,7 @@ struct CoderTests {
       "state", "version", "backend", "mark-mask", "epoch", "associated", "ended", "live",
       "ended-by-reason", "handles-refused", "stale-handles", "foreign-flows", "copies",
       "events-lost", "notify-failures", "warnings", "packets", "verdicts", "policy",
+      "frames", "ports",
     ]
     #expect(try keys(status).isSuperset(of: expected))
   }

@@ -44,6 +44,37 @@ struct CalloutctlTests {
         """)
   }
 
+  @Test func `status tells of frames and devices where there are any`() {
+    var status = StatusReport(
+      state: .running, version: "1",
+      policy: StatusReport.Policy(file: "p", sublayers: 0, callouts: 0, filters: 0, reloads: 0))
+    #expect(!StatusCommand.render(status).contains("frames"))
+    status.frames.frames = 9
+    status.frames.permitted = 6
+    status.frames.blocked = 1
+    status.frames.held = 2
+    status.frames.heldNow = 1
+    var port = PortReport(interface: "eth0", index: 2, direction: "inbound", diverting: true)
+    port.diverted = 12
+    port.permitted = 6
+    port.dropped = 3
+    port.overloaded = 4
+    port.lost = ["ring-full": 2, "device-down": 1]
+    let gone = PortReport(interface: "eth0", index: 2, direction: "outbound", diverting: false)
+    status.ports = [port, gone]
+    let table = """
+      INTERFACE  DIRECTION  STATE     DIVERTED  PERMITTED  DROPPED  LOST  OVERLOAD  FORCED  LOST BY KIND
+      eth0       inbound    diverted        12          6        3     3         4       0  1 device-down, 2 ring-full
+      eth0       outbound   detached         0          0        0     0         0       0
+
+      """
+    let text = StatusCommand.render(status)
+    #expect(text.hasSuffix("\n\n" + table))
+    #expect(
+      text.contains(
+        "\nframes            9 met, 6 permitted, 1 blocked, 2 held, 1 held now\n"))
+  }
+
   @Test func `queues are a table with numbers at the right`() {
     var queue = QueueReport(queue: 31000)
     queue.packets = 1_000_000

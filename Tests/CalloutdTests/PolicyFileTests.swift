@@ -221,4 +221,15 @@ struct CalloutRosterTests {
         "metrics changed; restart calloutd to put it in force",
       ])
   }
+
+  @Test func `interfaces reach the bridge, and a reload changes them`() throws {
+    let running = try PolicyFile.parse(
+      "interfaces: [ eth0 ]\nqueues: { count: 2 }\n", path: "p")
+    #expect(running.configuration.interfaces == ["eth0"])
+    var other = try PolicyFile.parse("interfaces: [ eth1 ]\n", path: "p")
+    #expect(!other.restartNotes(running: running).contains { $0.contains("interfaces") })
+    other.keepSetup(of: running)
+    #expect(other.configuration.interfaces == ["eth1"])
+    #expect(other.configuration.queueCount == 2)
+  }
 }

@@ -37,6 +37,16 @@ struct PrometheusTextTests {
     #expect(!lines.contains { $0.contains("fail_open_passes") })
   }
 
+  @Test func `frames are shown by verdict`() {
+    var statistics = statistics
+    statistics.frames.frames = 7
+    statistics.frames.blocked = 2
+    let text = PrometheusText.render(statistics)
+    #expect(text.contains("\ncallout_frames_total 7\n"))
+    #expect(text.contains("\ncallout_frame_verdicts_total{verdict=\"block\"} 2\n"))
+    #expect(!text.contains("callout_port_"))
+  }
+
   @Test func `contexts are shown, ended ones by reason`() {
     let text = PrometheusText.render(statistics)
     #expect(text.contains("\ncallout_contexts_associated_total 5\n"))

@@ -98,7 +98,7 @@ def test_run_lists_all_errors_and_touches_nothing(net, prepare) -> None:
         ("metrics: { listen: everywhere }", r":1:20: error: .*expected"),
         ("lifecycle: { sweep-after: -2s }", r":1:27: error: .*expected"),
         ("rules: { table: 0; drop }", r":1:\d+: error: "),
-        ("interfaces: [ eth0 ]", r":1:15: error: layer 2"),
+        ("interfaces: eth0", r":1:13: error: found .*expected a list of interfaces"),
         ("filters: [ { name: a, layer: stream-v4, action: permit } ]", r":1:30: error: "),
         ("filters: &a [ *a ]", r":1:\d+: error: "),
         ("\x00\x01\x02", r":1:\d+: error: "),

@@ -24,7 +24,7 @@ STATUS_KEYS = {
     "state", "version", "healthy", "backend", "source", "mark-mask", "epoch", "packets",
     "rule-packets", "fail-open-passes", "verdicts", "associated", "ended", "live", "ended-by-reason", "handles-refused",
     "stale-handles", "foreign-flows", "copies", "events-lost", "notify-failures", "warnings",
-    "policy",
+    "policy", "frames", "ports",
 }  # fmt: skip
 QUEUE_KEYS = {
     "queue", "port-id", "copy-range", "max-length", "packets", "bytes", "verdicts", "permitted",

@@ -16,16 +16,21 @@ FEATURES = {
     "cap-net-admin", "nfqueue", "nfqueue-conntrack", "rules-nft", "rules-nft-compat",
     "rules-iptables", "mark-field", "inject-ipv4", "inject-ipv6", "observe-sent",
     "observe-dropped", "observe-freed", "observe-reached", "observe-read", "observe-copies",
-    "cap-bpf",
+    "cap-bpf", "frame-divert", "frame-priority",
 }  # fmt: skip
 
 
+def lines(space: Namespace) -> list[dict]:
+    """All lines of `--json`."""
+    return [json.loads(line) for line in space.out(CALLOUTD, "probe", "--json").splitlines()]
+
+
 def probe(space: Namespace, *prefix: str, program: str = CALLOUTD) -> dict[str, dict]:
-    """The features by name."""
-    lines = space.out(*prefix, program, "probe", "--json").splitlines()
-    records = [json.loads(line) for line in lines]
-    assert len({each["name"] for each in records}) == len(records)
-    return {each["name"]: each for each in records}
+    """The kernel's features by name."""
+    records = map(json.loads, space.out(*prefix, program, "probe", "--json").splitlines())
+    kernel = [each for each in records if "interface" not in each]
+    assert len({each["name"] for each in kernel}) == len(kernel)
+    return {each["name"]: each for each in kernel}
 
 
 def test_probe_json_has_a_line_for_each_feature_and_changes_nothing(net) -> None:
@@ -43,14 +48,37 @@ def test_probe_json_has_a_line_for_each_feature_and_changes_nothing(net) -> None
 
 
 def test_probe_text_says_the_same(net) -> None:
-    features = probe(net.host)
-    lines = net.host.out(CALLOUTD, "probe").splitlines()
-    assert len(lines) == len(features)
-    for line in lines:
-        feature = features[line.split()[0]]
-        assert line.split()[1].rstrip(":") == feature["support"]
+    features = lines(net.host)
+    texts = net.host.out(CALLOUTD, "probe").splitlines()
+    assert len(texts) == len(features)
+    for text, feature in zip(texts, features, strict=True):
+        words = text.split()
+        assert words.pop(0) == feature["name"]
+        if "interface" in feature:
+            assert words.pop(0) == feature["interface"]
+        assert words[0].rstrip(":") == feature["support"]
         for key in ("reason", "remedy"):
-            assert feature.get(key, "") in line
+            assert feature.get(key, "") in text
+
+
+def test_probe_says_which_mac_layers_each_interface_can_have(net) -> None:
+    net.host.run("ip", "tuntap", "add", "raw0", "mode", "tun")
+    try:
+        records = [each for each in lines(net.host) if "interface" in each]
+    finally:
+        net.host.run("ip", "tuntap", "del", "raw0", "mode", "tun")
+    found = {(each["interface"], each["name"]): each for each in records}
+    assert len(found) == len(records) == 8
+    divert = probe(net.host)["frame-divert"]["support"]
+    for name in ("inside", "outside"):
+        for layer in ("mac-frame-ethernet", "mac-frame-native"):
+            assert found[name, layer]["support"] == divert
+    assert found["raw0", "mac-frame-native"]["support"] == divert
+    for pair in (("raw0", "mac-frame-ethernet"), ("lo", "mac-frame-native")):
+        assert found[pair]["support"] == "unsupported"
+        assert pair[0] in found[pair]["reason"] and found[pair]["remedy"]
+    # Nothing is left of what was tried.
+    assert " co" not in net.host.out("ip", "-o", "link")
 
 
 def test_probe_agrees_with_nft_about_the_queue_statement(net) -> None:

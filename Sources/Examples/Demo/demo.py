@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 
+import frames
 import traffic
 from programs import LOG, Trace, ask, daemon
 from scene import ANY, Scene, Screen, Step
@@ -203,6 +204,7 @@ def main() -> int:
     try:
         with contextlib.ExitStack() as stack:
             missing = play(screen, stack)
+            missing += frames.play(screen)
     except (DemoError, OSError, subprocess.SubprocessError) as error:
         missing = [str(error)]
         if LOG.exists():

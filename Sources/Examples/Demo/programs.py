@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import threading
 import time
@@ -15,7 +16,7 @@ from scene import Life
 from traffic import PATIENCE, DemoError
 
 HERE = Path(__file__).resolve().parent
-BINARIES = HERE.parents[2] / ".build/release"
+BINARIES = Path(os.environ.get("CALLOUT_BIN", HERE.parents[2] / ".build/release"))
 LOG = Path("/run/calloutd.log")
 
 
@@ -25,10 +26,18 @@ def ask(*words: str) -> str:
     return subprocess.run(line, check=True, capture_output=True, text=True, timeout=10).stdout
 
 
+def features() -> dict[str, dict[str, str]]:
+    """What the kernel can do, by name, as `calloutd probe` says."""
+    words = [str(BINARIES / "calloutd"), "probe", "--json"]
+    text = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
+    records = map(json.loads, text.splitlines())
+    return {each["name"]: each for each in records if "interface" not in each}
+
+
 @contextlib.contextmanager
-def daemon(log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """calloutd with the demo's policy, running."""
-    words = [str(BINARIES / "calloutd"), "run", "--config", str(HERE / "policy.yaml")]
+def daemon(log: Path, policy: str = "policy.yaml") -> Iterator[subprocess.Popen[bytes]]:
+    """calloutd with a policy of the demo, running."""
+    words = [str(BINARIES / "calloutd"), "run", "--config", str(HERE / policy)]
     with log.open("wb") as output:
         process = subprocess.Popen(words, stderr=output)
     try:

@@ -45,9 +45,45 @@ struct StatusCommand: ParsableCommand {
       ("events lost", status.eventsLost), ("notify failures", status.notifyFailures),
     ]
     lines += troubles.filter { $0.1 > 0 }.map { ($0.0, "\($0.1)") }
+    lines += frames(status)
     lines += status.warnings.map { ("warning", $0) }
     return lines.map { name, value in
       name + String(repeating: " ", count: max(1, 18 - name.count)) + value + "\n"
-    }.joined()
+    }.joined() + ports(status.ports)
+  }
+
+  /// Frames in all; nothing where none were ever diverted.
+  private static func frames(_ status: StatusReport) -> [(String, String)] {
+    let frames = status.frames
+    guard frames.frames > 0 || !status.ports.isEmpty else { return [] }
+    let details: [(String, UInt64)] = [
+      ("absorbed", frames.absorbed), ("held", frames.held), ("rewritten", frames.rewritten),
+      ("handed over", frames.handedOver), ("lost", frames.lost),
+    ]
+    var text = "\(frames.frames) met, \(frames.permitted) permitted, \(frames.blocked) blocked"
+    for (name, count) in details where count > 0 { text += ", \(count) \(name)" }
+    if frames.heldNow > 0 { text += ", \(frames.heldNow) held now" }
+    return [("frames", text)]
+  }
+
+  /// A row for each device and direction, and what was lost of it by kind.
+  private static func ports(_ ports: [PortReport]) -> String {
+    guard !ports.isEmpty else { return "" }
+    var table = TextTable([
+      ("INTERFACE", .left), ("DIRECTION", .left), ("STATE", .left), ("DIVERTED", .right),
+      ("PERMITTED", .right), ("DROPPED", .right), ("LOST", .right), ("OVERLOAD", .right),
+      ("FORCED", .right), ("LOST BY KIND", .left),
+    ])
+    for port in ports {
+      let kinds = port.lost.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
+      table.add([
+        port.interface, port.direction, port.diverting ? "diverted" : "detached",
+        "\(port.diverted)",
+        "\(port.permitted)", "\(port.dropped)", "\(port.lostInAll)",
+        "\(port.overloaded &+ port.noMemory)", "\(port.forcedRemovals)",
+        kinds.joined(separator: ", "),
+      ])
+    }
+    return "\n" + table.text(ifEmpty: "")
   }
 }

@@ -4,6 +4,7 @@ internal import ArgumentParser
 internal import CalloutBridge
 internal import CalloutEngine
 internal import FirewallRules
+internal import LinkLayer
 internal import PacketTagging
 
 /// `calloutd rules`: the rules of a policy file, without the daemon.
@@ -45,7 +46,8 @@ struct RulesCommand: AsyncParsableCommand {
   /// Removes them.
   struct Remove: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "remove", abstract: "Removes our rules and chains; those of others stay.")
+      commandName: "remove",
+      abstract: "Removes our rules and chains, and helper devices that no process holds.")
     @OptionGroup var file: ConfigurationOption
     @Option(
       help: ArgumentHelp(
@@ -56,7 +58,9 @@ struct RulesCommand: AsyncParsableCommand {
 
     func run() async throws {
       try await reportingFailures {
-        for firewall in try firewalls() {
+        let firewalls = try firewalls()
+        for name in try HelperDevices.removeAbandoned() { print("removed the device \(name)") }
+        for firewall in firewalls {
           try await firewall.empty()
           try await firewall.remove(force: force)
         }

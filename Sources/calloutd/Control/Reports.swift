@@ -38,6 +38,10 @@ extension StatusReport {
     verdicts = statistics.queues.reduce(0) { $0 &+ $1.verdicts }
     rulePackets = statistics.rulePackets
     failOpenPasses = statistics.failOpenPasses
+    frames = FrameReport(statistics.frames)
+    ports = statistics.ports.map { PortReport($0) }.sorted {
+      ($0.interface, $0.direction, $0.index) < ($1.interface, $1.direction, $1.index)
+    }
     let tagging = statistics.tagging
     associated = tagging.associated
     ended = tagging.ended

@@ -18,8 +18,6 @@ struct PolicyFile: Sendable {
   var ruleBackend: RuleBackend?
   /// Where metrics are served, nil nowhere.
   var metricsListen: ListenAddress?
-  /// The interfaces whose frames the MAC layers see.
-  var interfaces: [String] = []
   /// The sublayers, "default" only if the file names it.
   var sublayers: [SublayerSpec] = []
   /// The callouts.
@@ -35,6 +33,12 @@ struct SublayerSpec: Sendable {
 }
 
 extension PolicyFile {
+  /// The interfaces whose frames the MAC layers see.
+  var interfaces: [String] {
+    get { configuration.interfaces }
+    set { configuration.interfaces = newValue }
+  }
+
   /// Reads a file, or throws everything that is wrong with it.
   static func read(_ path: String) throws(PolicyProblems) -> PolicyFile {
     let text: String

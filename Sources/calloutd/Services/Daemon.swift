@@ -74,7 +74,9 @@ final class Daemon: Sendable {
       throw ControlFailure(.policy, error.description)
     }
     let roster = old.roster.following(file.callouts, tags: bridge, sink: sink)
-    do { try await bridge.apply(roster.policy(of: file)) } catch {
+    do {
+      try await bridge.apply(roster.policy(of: file), interfaces: file.interfaces)
+    } catch {
       throw ControlFailure(.failed, error.description)
     }
     let notes = file.restartNotes(running: old.file)
@@ -113,9 +115,11 @@ extension PolicyFile {
     return notes
   }
 
-  /// Takes over the setup of the running file.
+  /// Takes over the setup of the running file, but for what a reload changes.
   mutating func keepSetup(of running: PolicyFile) {
+    let interfaces = interfaces
     configuration = running.configuration
+    self.interfaces = interfaces
     metricsListen = running.metricsListen
   }
 }

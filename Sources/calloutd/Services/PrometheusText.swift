@@ -18,6 +18,7 @@ enum PrometheusText {
     ) {
       statistics.failOpenPasses.map { [("", $0)] } ?? []
     }
+    renderFrames(statistics, &page)
     renderTagging(statistics.tagging, &page)
     page.metric("callout_notify_failures_total", "counter", "Notify functions that failed") {
       [("", statistics.notifyFailures)]

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutEngine
+internal import Kernel
+internal import LinkLayer
+internal import Logging
+internal import PacketTagging
+internal import Synchronization
+
+// Devices that come, go and change while the bridge runs.
+extension Bridge {
+  /// Begins to watch the devices, if that has not begun.
+  func watchDevices() {
+    guard board.withLock({ $0.interfaceWatch == nil }) else { return }
+    do throws(LinkError) {
+      let watch = try InterfaceWatch { [weak self] watch in
+        // Not on the watch's own thread, which must not wait for anybody.
+        Task { [weak self] in await self?.followDevices(watch) }
+      }
+      board.withLock { $0.interfaceWatch = watch }
+    } catch {
+      warn("devices that come or go are not noticed until a reload: \(error)")
+    }
+  }
+
+  /// Ends that.
+  func unwatchDevices() {
+    let watch = board.withLock { board in board.interfaceWatch.take() }
+    watch?.end()
+  }
+
+  /// Brings the ports to what the devices are now.
+  private func followDevices(_ watch: InterfaceWatch) async {
+    await changes.run { [self] in
+      let gone = watch.takeNews()
+      let (phase, policy) = board.withLock { ($0.phase, $0.policy) }
+      guard phase == .running, let policy, let worker = frameWorker,
+        let devices = try? LinkDevice.all()
+      else { return }
+      let byIndex = Dictionary(devices.map { ($0.index, $0) }) { first, _ in first }
+      let before = worker.mailbox.ask { state in
+        state.follow(byIndex, gone: gone)
+        return state.leavingPorts
+      }
+      board.withLock { $0.interfaces.forget(gone) }
+      if before ?? 0 > 0 { logger.info("a diverted device has gone, or its helper") }
+      await retirePorts(for: policy)
+      restorePorts(for: policy)
+    }
+  }
+
+  /// Diverts the devices of configured names that have come; a failure is told by `statistics`.
+  private func restorePorts(for policy: CompiledPolicy) {
+    guard let worker = frameWorker, let wanted = try? portNames(for: policy),
+      let present = worker.mailbox.ask({ $0.portNames })
+    else { return }
+    for name in wanted.subtracting(present) {
+      do throws(BridgeError) {
+        try addPorts([name], by: worker)
+        board.withLock { $0.interfaces.note(nil, of: name.device) }
+        logger.info("an interface has come and is diverted: index \(name.device)")
+      } catch {
+        board.withLock { $0.interfaces.note(error.description, of: name.device) }
+        logger.error("an interface has come and cannot be diverted: \(error)")
+      }
+    }
+  }
+
+  /// What an operator should know of the interfaces, and whether all is well with them.
+  func checkInterfaces(_ result: inout BridgeStatistics) {
+    let (interfaces, policy) = board.withLock { ($0.interfaces, $0.policy?.policy) }
+    guard let policy, policy.layers.contains(where: \.indicatesFrames) else { return }
+    for name in interfaces.missing {
+      result.warnings.append("interface \(name) has gone; its frames are met when it comes again")
+    }
+    for (name, fault) in interfaces.faults.sorted(by: { $0.key < $1.key }) {
+      result.isHealthy = false
+      result.warnings.append("the frames of interface \(name) are not met: \(fault)")
+    }
+  }
+}
