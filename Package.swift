@@ -155,7 +155,8 @@ let package = Package(
       name: "CalloutLifecycleTests", dependencies: ["CalloutLifecycle"],
       swiftSettings: testSettings),
     .testTarget(
-      name: "CalloutBridgeTests", dependencies: ["CalloutBridge"], swiftSettings: testSettings),
+      name: "CalloutBridgeTests", dependencies: ["CalloutBridge", "LinkLayer"],
+      swiftSettings: testSettings),
     .testTarget(
       name: "BuiltInCalloutTests",
       dependencies: ["CalloutEngine", "Kernel", "PacketTagging", "PacketViews"],

@@ -43,7 +43,9 @@ extension Bridge {
         return state.leavingPorts
       }
       board.withLock { $0.interfaces.forget(gone) }
-      if before ?? 0 > 0 { logger.info("a diverted device has gone, or its helper") }
+      if let before, before > 0 {
+        logger.info("interface or its helper has gone", metadata: ["callout.ports": "\(before)"])
+      }
       await retirePorts(for: policy)
       restorePorts(for: policy)
     }
@@ -58,12 +60,18 @@ extension Bridge {
       do throws(BridgeError) {
         try addPorts([name], by: worker)
         board.withLock { $0.interfaces.note(nil, of: name.device) }
-        logger.info("an interface has come and is diverted: index \(name.device)")
+        logger.info("interface has come, its frames are diverted", metadata: metadata(name))
       } catch {
         board.withLock { $0.interfaces.note(error.description, of: name.device) }
-        logger.error("an interface has come and cannot be diverted: \(error)")
+        logger.error(
+          "interface has come, its frames cannot be diverted",
+          metadata: metadata(name).merging(["error": "\(error)"]) { $1 })
       }
     }
+  }
+
+  private func metadata(_ name: FramePort.Name) -> Logger.Metadata {
+    ["callout.interface": "\(name.device)", "callout.direction": "\(name.direction)"]
   }
 
   /// What an operator should know of the interfaces, and whether all is well with them.

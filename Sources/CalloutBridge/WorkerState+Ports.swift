@@ -73,8 +73,10 @@ extension WorkerState {
   }
 
   private mutating func note(_ port: FramePort) {
-    // Devices that come and go have a new index each time.
-    if gonePorts.count >= 64 { gonePorts.removeAll() }
+    // A device that comes and goes has a new index each time.
+    gonePorts = gonePorts.filter { name, earlier in
+      earlier.deviceName != port.deviceName || name.direction != port.name.direction
+    }
     gonePorts[port.name] = PortStatistics(port, isAttached: false)
   }
 

@@ -198,10 +198,12 @@ def test_every_example_with_frames_is_run_here() -> None:
     assert names and names <= run_here
 
 
+@pytest.mark.parametrize("on_failure", ["permit", "block"])
 def test_killed_under_ping_traffic_goes_on_and_no_helper_is_left(
-    run, wire: Wire, background
+    run, wire: Wire, background, on_failure: str
 ) -> None:
-    daemon = run(policy(every_frame("callout-inspection", "numbered"), TAG, ETH0))
+    head = f"{ETH0}\nqueues: {{ on-failure: {on_failure} }}"
+    daemon = run(policy(every_frame("callout-inspection", "numbered"), TAG, head))
     assert wire.answers()
     assert len(wire.helpers()) == 2
     background(wire.host, "ping", "-n", "-q", "-i0.005", wire.address)
@@ -310,8 +312,14 @@ def test_an_interface_that_goes_and_comes_again_is_diverted_again(run, wire: Wir
     assert any("eth0 has gone" in each for each in daemon.status()["warnings"])
     # A reload is not refused for it.
     reload(daemon, policy(frames, TAG, ETH0))
+    for _ in range(3):
+        link(wire.host, "eth0", wire.peer, "eth0", 0)
+        wait_for(lambda: diverting(daemon) == both("eth0"), "the new one is diverted")
+        wire.host.run("ip", "link", "del", "eth0")
+        wait_for(lambda: diverting(daemon) == set(), "it has gone, too")
     link(wire.host, "eth0", wire.peer, "eth0", 0)
-    wait_for(lambda: diverting(daemon) == both("eth0"), "the new one is diverted")
+    wait_for(lambda: diverting(daemon) == both("eth0"), "the last one is diverted")
+    assert len(daemon.status()["ports"]) == 4
     assert daemon.status()["warnings"] == []
     before = daemon.status()["frames"]["frames"]
     wait_for(wire.answers, "the new one carries frames")
