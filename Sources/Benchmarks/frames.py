@@ -177,6 +177,7 @@ def peer() -> Iterator[None]:
             namespace.command("ip", *word, "link", "set", device, "up")
         yield
     finally:
+        namespace.command("ip", "link", "del", NEAR)
         namespace.command("ip", "netns", "del", PEER)
 
 
