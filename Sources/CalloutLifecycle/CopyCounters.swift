@@ -6,8 +6,8 @@ internal import Synchronization
 
 /// The programs that count which buffers bear each handle: all of them, or none.
 ///
-/// They hook kernel functions, which takes the kernel tens of milliseconds, so they are attached
-/// away from the packet path. What was tagged until then is not counted.
+/// They hook kernel functions, which takes the kernel much longer than tracepoints, so they are
+/// attached away from the packet path. What was tagged until then is not counted.
 final class CopyCounters: Sendable {
   /// How long they stay after the last watcher, so that packets now and then are counted as well.
   private static let restTime = Duration.seconds(60)

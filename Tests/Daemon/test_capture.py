@@ -250,7 +250,8 @@ def test_a_device_or_a_pipe_is_written_to_and_not_replaced(
     os.mkfifo(pipe)
     os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
     link.symlink_to(tmp_path / "real.pcapng")
-    for path in (device, link):
+    reader = background(net.host, "cat", str(pipe), stdout=subprocess.PIPE)
+    for path in (pipe, device, link):
         words = ("capture", "-w", str(path), "--count", "1", "--socket", str(daemon.socket))
         client = background(net.host, CALLOUTCTL, *words, stderr=subprocess.PIPE, text=True)
         wait_for(lambda: daemon.queue()["copy-range"] == 65531, "a capture")
@@ -260,7 +261,7 @@ def test_a_device_or_a_pipe_is_written_to_and_not_replaced(
     assert stat.S_ISCHR(device.stat().st_mode)
     assert link.is_symlink()
     assert link.stat().st_mode & 0o777 == 0o600
-    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert reader.communicate(timeout=15)[0][:4] == bytes.fromhex("0a0d0d0a")
 
 
 def test_a_full_disk_leaves_whole_packets(
