@@ -2,6 +2,7 @@
 
 internal import CalloutEngine
 internal import Kernel
+internal import LinkLayer
 internal import NetfilterQueue
 internal import PacketTagging
 internal import Synchronization
@@ -46,6 +47,7 @@ extension WorkerState {
     var poller = makePoller(mailbox)
     var received = socket.makeReceiveBuffer()
     var nextHousekeeping: UInt64 = 0
+    var pace = FramePace()
     while phase != .stopped {
       startBatch(clock)
       for command in mailbox.collect() { command(&self) }
@@ -58,7 +60,8 @@ extension WorkerState {
         poller = makePoller(mailbox)
       }
       releaseFrames()
-      let count = serveBatch(&received) + serveFrames()
+      let frames = serveFrames()
+      let count = serveBatch(&received) + frames
       tendPorts()
       let isFollowing = out.contexts.followDepartures()
       let isSweeping = out.contexts.sweep() || isFollowing
@@ -71,6 +74,8 @@ extension WorkerState {
         // What comes before the next look is told by it, however late that is.
         if let look = out.contexts.nextLook { clock.begin(max(look, now)) } else { clock.rest() }
         poller.wait(milliseconds: patience(nextHousekeeping))
+      } else if pace.note(frames, at: now), frames < FrameDivert.batchSize {
+        MonotonicClock.sleep(nanoseconds: FramePace.interval)
       }
     }
     for command in mailbox.close() { command(&self) }
