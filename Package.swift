@@ -116,6 +116,15 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    // Beside the programs.
+    .executableTarget(
+      name: "frame-batches",
+      dependencies: [
+        "CalloutBridge", "CalloutEngine", "PacketTagging",
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      path: "Sources/Benchmarks/FrameBatches", swiftSettings: settings),
+
     // Tests.
     .target(
       name: "CalloutTestSupport", dependencies: ["CLinux", "Kernel"],

@@ -323,6 +323,8 @@ CASES: dict[str, Callable[[Workbench], list[Entry]]] = {
     "lifecycle-untagged": lifecycle_untagged,
     "l2-permit": frames.l2_permit,
     "l2-permit-ring": frames.l2_permit_ring,
+    "l2-batches": frames.l2_batches,
+    "l2-allocations": frames.l2_allocations,
     "l2-bulk-tcp": frames.l2_bulk_tcp,
     "l2-ping": frames.l2_ping,
 }

@@ -8,13 +8,13 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import namespace
 from build import OUTPUT, ROOT
-from measure import usage
+from measure import HeapCalls, usage
 from report import Entry
 from subjects import RELEASE, SOCKET
 from workbench import OTHER_CPU, START_SECONDS, SUBJECT_CPU, Workbench
@@ -35,6 +35,8 @@ callouts:
 filters:
 """
 FILTER = "  - {{ name: {layer}, layer: {layer}, action: {action} }}\n"
+# Until the tables of tags have grown to what the flood needs.
+SETTLE_SECONDS = 8
 TAGGED = "callout-unknown, callout: bench-tags"
 
 
@@ -74,15 +76,17 @@ def c_side(name: str, how: str) -> Side:
 
 
 @contextmanager
-def running(bench: Workbench, side: Side) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    bench: Workbench, side: Side, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Starts a side and waits until it diverts."""
     log = OUTPUT / f"{side.name}.log"
-    child = bench.children.start(side.words, SUBJECT_CPU, log)
+    child = bench.children.start(side.words, SUBJECT_CPU, log, environment)
 
     def is_ready() -> bool:
         if child.poll() is not None:
             raise RuntimeError(f"{side.name} ended at start, see {log}")
-        if side.words[0].endswith("c-frames"):
+        if not side.words[0].endswith("calloutd"):
             return "ready" in log.read_text()
         words = [str(RELEASE / "calloutctl"), "status", "--json", "--socket", SOCKET]
         return subprocess.run(words, check=False, capture_output=True, timeout=10).returncode == 0
@@ -138,7 +142,7 @@ def in_turn(
     ours = rates[sides[0].name]
     for side in sides[1:]:
         ratio = statistics.median(a / b for a, b in zip(ours, rates[side.name], strict=True))
-        entries.append(Entry(case, "calloutd", statistics.median(ours), unit, side.name, ratio))
+        entries.append(Entry(case, sides[0].name, statistics.median(ours), unit, side.name, ratio))
     return entries
 
 
@@ -159,6 +163,49 @@ def l2_permit_ring(bench: Workbench) -> list[Entry]:
         c_side("c-packet-copy", "copy"),
     ]
     return in_turn(bench, "l2/permit-ring", sides, "frames per CPU-second", one_rate)
+
+
+def l2_batches(bench: Workbench) -> list[Entry]:
+    """A callout that takes chains, or vectors, against one that takes frames one by one."""
+    sides = [
+        Side(name, [str(RELEASE / "frame-batches"), namespace.DEVICE, name])
+        for name in ("chain", "vector", "single")
+    ]
+    return in_turn(bench, "l2/batches", sides, "frames per CPU-second", one_rate)
+
+
+def l2_allocations(bench: Workbench) -> list[Entry]:
+    """Calls of the heap for each frame, after warm-up, by every way that a frame can take."""
+    layer = ("outbound-mac-frame-ethernet",)
+    sides = [
+        daemon("calloutd", namespace.DEVICE, layer, TAGGED),
+        daemon("permit", namespace.DEVICE, layer, "permit"),
+        Side("chain", [str(RELEASE / "frame-batches"), namespace.DEVICE, "chain"]),
+        Side("vector", [str(RELEASE / "frame-batches"), namespace.DEVICE, "vector"]),
+    ]
+    return [
+        Entry("l2/allocations", side.name, allocations(bench, side), "per frame") for side in sides
+    ]
+
+
+def allocations(bench: Workbench, side: Side) -> float:
+    counts = OUTPUT / "heap-calls"
+    counts.unlink(missing_ok=True)
+    environment = {"LD_PRELOAD": str(OUTPUT / "malloc-count.so"), "ALLOC_COUNT_FILE": str(counts)}
+    seconds = bench.effort.steady_seconds
+    words = [str(OUTPUT / "flood"), "--address", namespace.TARGET, "--seconds", str(seconds + 9)]
+    with running(bench, side, environment), closing(HeapCalls(counts)) as heap:
+        if heap.allocations() == 0:
+            raise RuntimeError(f"{side.name}: the heap calls of its start were not seen")
+        flood = bench.children.start(words, OTHER_CPU, OUTPUT / "flood.log")
+        try:
+            time.sleep(SETTLE_SECONDS)
+            first = (frames_gone(namespace.DEVICE), heap.allocations())
+            time.sleep(seconds)
+            last = (frames_gone(namespace.DEVICE), heap.allocations())
+        finally:
+            bench.children.stop(flood)
+    return (last[1] - first[1]) / max(last[0] - first[0], 1)
 
 
 @contextmanager

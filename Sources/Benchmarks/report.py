@@ -51,6 +51,7 @@ TARGETS: dict[tuple[str, str | None], Target] = {
     ("queue/user-time", None): Target(300),
     # One call per batch of 256 packets would be 0.004; timers of a daemon are far below this.
     ("queue/allocations", None): Target(0.0005),
+    ("l2/allocations", None): Target(0.0005),
     ("queue/memory", None): Target(128),
 }
 
