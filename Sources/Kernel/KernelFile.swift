@@ -10,29 +10,19 @@ public enum KernelFile {
 
   /// The text of a file; nil if there is none of that name.
   public static func text(_ path: String) throws(SystemError) -> String? {
-    var content: [UInt8] = []
-    let isThere = try chunks(of: path) { chunk in
-      content += chunk
-      return content.count < limit
-    }
-    return isThere ? String(decoding: content, as: UTF8.self) : nil
-  }
-
-  /// Gives each piece of a file to `body` until that returns false; false if there is no such file.
-  static func chunks(
-    of path: String, _ body: (ArraySlice<UInt8>) -> Bool
-  ) throws(SystemError) -> Bool {
     let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    if number < 0, errno == ENOENT || errno == ESRCH { return false }
+    if number < 0, errno == ENOENT || errno == ESRCH { return nil }
     let descriptor = try OwnedDescriptor(checking: number, operation: "open \(path)")
-    var chunk = [UInt8](repeating: 0, count: 65536)
-    while true {
+    var (content, chunk) = ([UInt8](), [UInt8](repeating: 0, count: 65536))
+    while content.count < limit {
       let count = unsafe chunk.withUnsafeMutableBytes { buffer in
         retryingInterrupts { unsafe read(descriptor.number, buffer.baseAddress, buffer.count) }
       }
       guard count >= 0 else { throw .current("read \(path)") }
-      if count == 0 || !body(chunk.prefix(count)) { return true }
+      if count == 0 { break }
+      content += chunk.prefix(count)
     }
+    return String(decoding: content, as: UTF8.self)
   }
 
   /// Makes a directory that everybody may read, unless it is there.

@@ -64,3 +64,12 @@ ssize_t clx_send_quietly(int fd, const void *bytes, size_t length);
 void clx_ignore_broken_pipes(void);
 
 #include "CLinuxFrames.h"
+
+/// A function of the kernel's, by the low half of its address.
+struct clx_symbol {
+  uint32_t address;
+  char name[128];
+};
+
+/// The last function of a file like /proc/kallsyms that begins at or before a place.
+bool clx_find_symbol(const char *path, uint32_t place, struct clx_symbol *found);
