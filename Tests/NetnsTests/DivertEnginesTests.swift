@@ -150,6 +150,37 @@ extension NetnsTests {
         for engine in engines { expectAccounting(try engine.stop()) }
       }
     }
+
+    @Test func `a note is of one arrival: the buffer that comes once more is seen once more`()
+      async throws
+    {
+      try await withTopology { _ in
+        // Behind the divert, x2 gives what it receives back to x1 once.
+        try Shell.run(
+          """
+          ip link add x1 type veth peer name x2
+          for name in x1 x2; do
+            echo 1 > /proc/sys/net/ipv6/conf/$name/disable_ipv6; ip link set $name up; done
+          nft 'add table netdev w; add chain netdev w in \
+            { type filter hook ingress device x2 priority 0; };
+            add rule netdev w in limit rate 1/day burst 1 packets fwd to x1'
+          """)
+        let (from, to) = (FrameTap("x1"), FrameTap("x2"))
+        defer {
+          from.close()
+          to.close()
+        }
+        let engines = try Self.bits.prefix(2).map { try Diversion("x2", .inbound, bit: $0) }
+        from.send(experiment(to: Ends.broadcast))
+        try await expectSoon { to.count == 1 }
+        for engine in engines {
+          let counters = try engine.stop()
+          expectAccounting(counters)
+          #expect(counters.tally.received == 2)
+        }
+        try Shell.run("nft delete table netdev w")
+      }
+    }
   }
 }
 
