@@ -47,7 +47,7 @@ static void attach(int program, unsigned device) {
 }
 
 static int open_socket(unsigned device, int protocol) {
-  int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), one = 1, bytes = 256 << 20;
+  int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), one = 1, bytes = 256 << 20, bit = BIT;
   if (fd < 0) err(1, "socket");
   struct sockaddr_ll address = {.sll_family = AF_PACKET,
                                 .sll_protocol = htons((uint16_t)protocol),
@@ -55,6 +55,8 @@ static int open_socket(unsigned device, int protocol) {
   if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof one) < 0 ||
       setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0 ||
       setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0 ||
+      setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &device, sizeof device) < 0 ||
+      setsockopt(fd, SOL_SOCKET, SO_MARK, &bit, sizeof bit) < 0 ||
       bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
     err(1, "packet socket");
   return fd;

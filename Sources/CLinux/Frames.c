@@ -94,14 +94,19 @@ int clx_take_error(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 ? errno : error;
 }
 
-int clx_open_frame_sender(uint32_t device) {
+int clx_open_frame_sender(uint32_t device, uint32_t trail) {
   int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
   if (fd < 0) return -1;
   // What waits in the device's queue is charged to this socket.
   if (set(fd, SOL_PACKET, PACKET_VNET_HDR, 1) < 0 || clx_force_send_buffer(fd, 32 << 20) < 0 ||
+      set(fd, SOL_SOCKET, SO_BINDTOIFINDEX, (int)device) < 0 || clx_set_trail(fd, trail) < 0 ||
       bind_to(fd, device, 0) < 0)
     return fail(fd);
   return fd;
+}
+
+int clx_set_trail(int fd, uint32_t trail) {
+  return setsockopt(fd, SOL_SOCKET, SO_MARK, &trail, sizeof trail);
 }
 
 int clx_set_priority(int fd, uint32_t priority) {

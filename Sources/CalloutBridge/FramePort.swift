@@ -90,6 +90,8 @@ struct FrameTraits: Sendable {
     metadata.originalLength = UInt32(clamping: bytes.byteCount)
     metadata.offload = kernel.offload
     metadata.isTagBeside = kernel.wasTagBeside
+    metadata.isInjectedByOther = kernel.trail.isInjected
+    metadata.trail = kernel.trail.rawValue
     return (layout(of: bytes), metadata)
   }
 

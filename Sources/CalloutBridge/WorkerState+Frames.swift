@@ -208,6 +208,7 @@ extension WorkerState {
     out.packet = TaggedPacket()
     out.packet.id = lastFrame
     out.packet.layer = traits.layers[0].rawValue
+    out.packet.isInjectedByOther = metadata.isInjectedByOther
     let isFragment = traits.identify(bytes, layout, &out.packet)
     var arrival = Arrival(
       mark: metadata.mark, id: lastFrame, place: traits.place, layer: out.packet.layer,

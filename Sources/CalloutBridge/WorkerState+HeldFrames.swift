@@ -65,7 +65,8 @@ extension WorkerState {
     let span = bytes.span.packetBytes
     let outcome = decide(span, metadata, traits, policy, callouts.span)
     guard outcome.isPermitted else { return }
-    inject(out.rewrittenFrame.contents(of: bytes), metadata.priority, outcome, traits)
+    inject(
+      out.rewrittenFrame.contents(of: bytes), metadata.priority, metadata.trail, outcome, traits)
   }
 
   private mutating func release(_ held: HeldFrame) {
@@ -77,14 +78,18 @@ extension WorkerState {
     }
     counters.framesPermitted &+= 1
     permit(&outcome, held.layout, held.metadata, held.traits)
-    inject(held.bytes, held.metadata.priority, outcome, held.traits)
+    inject(
+      held.bytes, held.metadata.priority, FrameTrail(rawValue: held.metadata.trail), outcome,
+      held.traits)
   }
 
   private mutating func inject(
-    _ bytes: [UInt8], _ priority: UInt32, _ outcome: FrameOutcome, _ traits: FrameTraits
+    _ bytes: [UInt8], _ priority: UInt32, _ trail: FrameTrail, _ outcome: FrameOutcome,
+    _ traits: FrameTraits
   ) {
     let result = traits.injector.inject(
-      bytes.span.packetBytes, mark: outcome.mark, priority: priority, offload: outcome.offload)
+      bytes.span.packetBytes, mark: outcome.mark, priority: priority, offload: outcome.offload,
+      trail: trail)
     guard result != .sent else { return }
     counters.framesUnsent &+= 1
     out.contexts.finish(outcome.handle, .dropped, .exact, layer: outcome.layer.rawValue)

@@ -175,7 +175,8 @@ final class DivertPort: Sendable {
 
   func socket(on index: UInt32) throws(DivertError) -> FrameSocket {
     do throws(SystemError) {
-      return try FrameSocket(device: index, takesPriority: takesPriority)
+      return try FrameSocket(
+        device: index, takesPriority: takesPriority, trail: .injection(by: options.injectedBit))
     } catch {
       throw error.errno == EPERM
         ? .notPermitted : error.errno == ENODEV ? .noDevice(index) : .noSocket(error)

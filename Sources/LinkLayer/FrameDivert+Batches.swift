@@ -104,8 +104,13 @@ extension FrameDivert {
       let priority = batch[index].envelope.metadata.priority
       let mark = batch[index].mark & ~options.injectedBit | bit
       unsafe transmission.append(
-        batch[index].message, frame: index, mark: mark, priority: priority)
+        batch[index].message, frame: index, mark: mark, priority: priority, trail: trail(index))
     }
+  }
+
+  /// What tells other engines that we have had a frame.
+  private func trail(_ index: Int) -> FrameTrail {
+    batch[index].envelope.metadata.trail.adding(options.injectedBit)
   }
 
   private mutating func send(_ failed: (Int, FrameSendResult) -> Void) {
@@ -140,7 +145,8 @@ extension FrameDivert {
     let entry = batch[index]
     return unsafe detour.send(
       UnsafeRawBufferPointer(entry.message), UnsafeRawBufferPointer(start: nil, count: 0),
-      mark: entry.mark | options.injectedBit, priority: entry.envelope.metadata.priority)
+      mark: entry.mark | options.injectedBit, priority: entry.envelope.metadata.priority,
+      trail: trail(index))
   }
 
   private mutating func note(

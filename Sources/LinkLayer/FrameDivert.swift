@@ -51,16 +51,18 @@ public struct FrameDivert: ~Copyable {
       throw .notPermitted
     }
     let port = try DivertPort(options)
+    let trail = FrameTrail.none.adding(options.injectedBit)
     do throws(SystemError) {
       return FrameDivert(
         port: port,
         ring: try .open(device: port.helper.index, slots: options.slots),
         socket: try FrameSocket(
           device: options.direction == .inbound ? port.helper.index : options.device,
-          takesPriority: port.takesPriority),
+          takesPriority: port.takesPriority, trail: trail),
         detour: options.direction == .inbound
           ? nil
-          : try FrameSocket(device: port.helper.index, takesPriority: port.takesPriority))
+          : try FrameSocket(
+            device: port.helper.index, takesPriority: port.takesPriority, trail: trail))
     } catch {
       throw .noSocket(error)
     }
@@ -73,7 +75,8 @@ public struct FrameDivert: ~Copyable {
     self.ring = ring
     self.socket = socket
     self.detour = detour
-    transmission = FrameTransmission(takesPriority: port.takesPriority)
+    transmission = FrameTransmission(
+      takesPriority: port.takesPriority, trail: socket.trail)
   }
 
   /// Dropped while it is attached it loses what waits to be read, and nothing else.

@@ -16,8 +16,8 @@ public struct FrameDivertOptions: Sendable, Hashable {
   public var direction: LinkDirection
   /// The one bit of the mark that what is put back bears until the device lets it through.
   ///
-  /// Programs that divert the same device must each have their own, and each bound how often it puts
-  /// a frame back: every one of them sees what the others put back.
+  /// Programs that divert the same device must each have their own: each sees a frame once, and what
+  /// another one injects once more. Who injects what it sees must bound how often.
   public var injectedBit: UInt32
   /// What becomes of frames while the reader is behind by `limit`, and of those of a batch that
   /// nobody has decided; both are counted.

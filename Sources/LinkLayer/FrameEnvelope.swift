@@ -15,11 +15,11 @@ enum FrameForm: Sendable, Hashable {
 /// Where one frame lies in what the packet socket gave: `virtio header, prefix, frame`.
 ///
 /// Opening it turns that, in place, into what a packet socket sends: `virtio header, frame`, with the
-/// VLAN tag in the frame. No more than 26 bytes move.
+/// VLAN tag in the frame. No more than 22 bytes move.
 struct FrameEnvelope: BitwiseCopyable {
   static let virtioBytes = 10
   /// `struct prefix` of `divert.h`.
-  static let prefixBytes = 16
+  static let prefixBytes = 20
   static let macBytes = 14
 
   /// Where what is sent begins.
@@ -45,6 +45,7 @@ struct FrameEnvelope: BitwiseCopyable {
     envelope.metadata.priority = region.bytes.host(virtioBytes + 4)
     envelope.metadata.queue = UInt16(
       truncatingIfNeeded: region.bytes.host(virtioBytes + 12, as: UInt32.self))
+    envelope.metadata.trail = FrameTrail(rawValue: region.bytes.host(virtioBytes + 16))
     switch form {
     case .ethernet:
       envelope.frameStart = head

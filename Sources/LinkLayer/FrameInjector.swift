@@ -5,8 +5,8 @@ public import PacketViews
 
 /// Sends invented or kept frames into a device's stack, or by the device, from any thread.
 ///
-/// They do not meet the divert that it was made from, whether that is attached or not. It keeps the
-/// helper device, so it should go with the divert.
+/// They do not meet the divert that it was made from, whether that is attached or not, but those of
+/// other engines. It keeps the helper device, so it should go with the divert.
 public final class FrameInjector: Sendable {
   private let port: DivertPort
   /// Sends by the device, or inbound by the helper.
@@ -31,10 +31,11 @@ public final class FrameInjector: Sendable {
 
   /// Sends one frame: from its MAC header on, or of a raw-IP device the packet.
   ///
-  /// `mark` without the injected bit; `offload` says what is left for the device to do.
+  /// `mark` without the injected bit; `offload` says what is left for the device to do; `trail` is that
+  /// of a frame that was diverted and goes on late, nil for what is new to other engines.
   public func inject(
     _ frame: RawSpan, mark: UInt32 = 0, priority: UInt32 = 0,
-    offload: FrameOffload = FrameOffload()
+    offload: FrameOffload = FrameOffload(), trail: FrameTrail? = nil
   ) -> FrameSendResult {
     let isRawIP = port.form != .ethernet
     guard isRawIP ? Self.isPacket(frame) : frame.byteCount >= FrameEnvelope.macBytes else {
@@ -42,16 +43,18 @@ public final class FrameInjector: Sendable {
     }
     let mark = mark & ~port.options.injectedBit
     let marked = mark | port.options.injectedBit
+    let trail =
+      trail?.adding(port.options.injectedBit) ?? .injection(by: port.options.injectedBit)
     return port.inject { presence in
       guard let detour else {
-        return send(frame, marked, priority, offload, by: socket, linked: isRawIP)
+        return send(frame, marked, priority, offload, trail, by: socket, linked: isRawIP)
       }
       if presence != .closing {
         let mark = presence == .attached ? marked : mark
-        let result = send(frame, mark, priority, offload, by: socket, linked: false)
+        let result = send(frame, mark, priority, offload, trail, by: socket, linked: false)
         if result != .tooLong { return result }
       }
-      return send(frame, marked, priority, offload, by: detour, linked: isRawIP)
+      return send(frame, marked, priority, offload, trail, by: detour, linked: isRawIP)
     }
   }
 
@@ -66,7 +69,7 @@ public final class FrameInjector: Sendable {
   /// Sends a frame behind a virtio header and, if `linked`, a MAC header for an IP packet.
   private func send(
     _ frame: RawSpan, _ mark: UInt32, _ priority: UInt32, _ offload: FrameOffload,
-    by socket: FrameSocket, linked: Bool
+    _ trail: FrameTrail, by socket: FrameSocket, linked: Bool
   ) -> FrameSendResult {
     var head: [24 of UInt8] = .init(repeating: 0)
     var envelope = FrameEnvelope()
@@ -82,7 +85,7 @@ public final class FrameInjector: Sendable {
       unsafe frame.withUnsafeBytes { frame in
         unsafe socket.send(
           UnsafeRawBufferPointer(rebasing: head[..<envelope.frameStart]), frame, mark: mark,
-          priority: priority)
+          priority: priority, trail: trail)
       }
     }
   }

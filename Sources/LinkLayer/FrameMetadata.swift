@@ -22,16 +22,19 @@ public struct FrameMetadata: BitwiseCopyable, Sendable, Hashable {
   public var wasTagBeside: Bool
   /// What of the frame is left for a device to finish.
   public var offload: FrameOffload
+  /// Which other engines have had it before at this device and direction.
+  public var trail: FrameTrail
 
   /// Metadata of a frame that is complete and bears no mark.
   public init(
     mark: UInt32 = 0, priority: UInt32 = 0, queue: UInt16 = 0, wasTagBeside: Bool = false,
-    offload: FrameOffload = FrameOffload()
+    offload: FrameOffload = FrameOffload(), trail: FrameTrail = .none
   ) {
     self.mark = mark
     self.priority = priority
     self.queue = queue
     self.wasTagBeside = wasTagBeside
     self.offload = offload
+    self.trail = trail
   }
 }

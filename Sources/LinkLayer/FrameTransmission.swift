@@ -39,15 +39,19 @@ final class FrameSocket: Sendable {
   /// Whether messages may carry their priority (6.14).
   let takesPriority: Bool
 
-  init(device: UInt32, takesPriority: Bool) throws(SystemError) {
+  /// The trail of what has none yet.
+  let trail: FrameTrail
+
+  init(device: UInt32, takesPriority: Bool, trail: FrameTrail) throws(SystemError) {
     descriptor = try OwnedDescriptor(
-      checking: clx_open_frame_sender(device), operation: "open a packet socket")
+      checking: clx_open_frame_sender(device, trail.rawValue), operation: "open a packet socket")
     self.takesPriority = takesPriority
+    self.trail = trail
   }
 
   /// Whether messages may carry their priority, asked of a device that is up.
   static func takesPriority(askingOf device: UInt32) throws(SystemError) -> Bool {
-    let socket = try FrameSocket(device: device, takesPriority: false)
+    let socket = try FrameSocket(device: device, takesPriority: false, trail: .none)
     return clx_takes_priority(socket.number)
   }
 
@@ -55,10 +59,12 @@ final class FrameSocket: Sendable {
 
   /// Sends one message of two pieces, the first of which begins with a virtio header.
   ///
-  /// Where messages carry no priority it is set before: not for two threads at once then.
+  /// The trail is set before, as the priority where messages carry none: not for two threads at once.
   func send(
-    _ head: UnsafeRawBufferPointer, _ rest: UnsafeRawBufferPointer, mark: UInt32, priority: UInt32
+    _ head: UnsafeRawBufferPointer, _ rest: UnsafeRawBufferPointer, mark: UInt32, priority: UInt32,
+    trail: FrameTrail
   ) -> FrameSendResult {
+    set(trail)
     if !takesPriority { _ = clx_set_priority(number, priority) }
     for _ in 0..<2 {
       let sent = unsafe clx_send_frame(
@@ -69,6 +75,11 @@ final class FrameSocket: Sendable {
     }
     return FrameSendResult(errno: errno)
   }
+}
+
+extension FrameSocket {
+  /// Has what is sent from now on bear a trail.
+  func set(_ trail: FrameTrail) { _ = clx_set_trail(number, trail.rawValue) }
 }
 
 /// Messages that go out with one call, each with its own mark and priority.
@@ -85,10 +96,16 @@ struct FrameTransmission: ~Copyable {
   private(set) var count = 0
   /// The priority that the socket has where messages carry none.
   private var socketPriority: UInt32 = 0
+  /// The trail of each message, and the one that the socket has.
+  private var trails: [64 of UInt32] = .init(repeating: 0)
+  private var socketTrail: FrameTrail
+  /// Whether a message has another one.
+  private var differ = false
 
-  init(takesPriority: Bool) {
+  init(takesPriority: Bool, trail: FrameTrail) {
     let capacity = FrameBatch.capacity
     self.takesPriority = takesPriority
+    socketTrail = trail
     unsafe headers = .allocate(capacity: capacity)
     unsafe vectors = .allocate(capacity: capacity)
     unsafe controls = .allocate(capacity: capacity)
@@ -111,11 +128,15 @@ struct FrameTransmission: ~Copyable {
     unsafe controls.deallocate()
   }
 
-  mutating func removeAll() { count = 0 }
+  mutating func removeAll() {
+    count = 0
+    differ = false
+  }
 
   /// Adds a frame of the batch; there is room for all of them.
   mutating func append(
-    _ message: UnsafeMutableRawBufferPointer, frame: Int, mark: UInt32, priority: UInt32
+    _ message: UnsafeMutableRawBufferPointer, frame: Int, mark: UInt32, priority: UInt32,
+    trail: FrameTrail
   ) {
     guard count < FrameBatch.capacity else { return }
     unsafe vectors[count] = iovec(iov_base: message.baseAddress, iov_len: message.count)
@@ -125,6 +146,8 @@ struct FrameTransmission: ~Copyable {
     unsafe headers[count].header.msg_controllen =
       takesPriority && priority != 0 ? control : control / 2
     frames[count] = UInt8(truncatingIfNeeded: frame)
+    trails[count] = trail.rawValue
+    if trail != socketTrail { differ = true }
     count &+= 1
   }
 
@@ -136,9 +159,20 @@ struct FrameTransmission: ~Copyable {
     guard first < count else { return 0 }
     var end = count
     if !socket.takesPriority { end = prepareRun(from: first, socket) }
+    if differ { end = prepareTrail(from: first, to: end, socket) }
     let taken = unsafe clx_sendmmsg(
       socket.number, headers + first, UInt32(end &- first), CInt(MSG_DONTWAIT))
     return max(0, Int(taken))
+  }
+
+  /// Gives the socket the trail of a message; returns the end of those that have the same.
+  private mutating func prepareTrail(from first: Int, to limit: Int, _ socket: FrameSocket) -> Int {
+    let trail = FrameTrail(rawValue: trails[first])
+    if trail != socketTrail { socket.set(trail) }
+    socketTrail = trail
+    var end = first &+ 1
+    while end < limit, trails[end] == trail.rawValue { end &+= 1 }
+    return end
   }
 
   /// Gives the socket the priority of a message; returns the end of those that have the same.

@@ -20,6 +20,8 @@ public struct TaggedPacket: BitwiseCopyable, Sendable {
   public var isDatagram = false
   /// A copy that a callout made and that waits in no queue.
   public var isClone = false
+  /// Injected, where it is met, by another engine.
+  package var isInjectedByOther = false
 
   /// A packet without a handle.
   public init() {}

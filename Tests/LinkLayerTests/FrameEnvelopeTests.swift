@@ -9,10 +9,10 @@ struct FrameEnvelopeTests {
   /// `virtio header, prefix, frame`.
   private static func region(
     offload: [UInt8] = [UInt8](repeating: 0, count: 10), mark: UInt32 = 0, priority: UInt32 = 0,
-    tag: UInt32 = 0, queue: UInt32 = 0, frame: [UInt8]
+    tag: UInt32 = 0, queue: UInt32 = 0, trail: UInt32 = 0, frame: [UInt8]
   ) -> [UInt8] {
     var bytes = offload
-    for word in [mark, priority, tag, queue] {
+    for word in [mark, priority, tag, queue, trail] {
       bytes += (0..<4).map { UInt8(truncatingIfNeeded: word >> ($0 * 8)) }
     }
     return bytes + frame
@@ -41,10 +41,14 @@ struct FrameEnvelopeTests {
   func `a frame without a tag beside it keeps its bytes`(_ length: Int) throws {
     let frame = Self.addresses + [0x88, 0xb5] + [UInt8](repeating: 7, count: length - 14)
     let opened = try #require(
-      Self.open(Self.region(mark: 0x1234_5678, priority: 9, queue: 3, frame: frame)))
+      Self.open(
+        Self.region(mark: 0x1234_5678, priority: 9, queue: 3, trail: 0x80, frame: frame)))
     #expect(opened.frame == frame)
     #expect(opened.message == Self.plain + frame)
-    #expect(opened.envelope.metadata == FrameMetadata(mark: 0x1234_5678, priority: 9, queue: 3))
+    #expect(
+      opened.envelope.metadata
+        == FrameMetadata(
+          mark: 0x1234_5678, priority: 9, queue: 3, trail: FrameTrail(rawValue: 0x80)))
   }
 
   @Test func `a tag beside the frame goes behind its addresses`() throws {

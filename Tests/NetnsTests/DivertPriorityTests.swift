@@ -22,8 +22,9 @@ extension NetnsTests {
             { type filter hook egress device a1 priority 0; }; \(rules.joined(separator: "; "))'
           """)
         guard try FrameSocket.takesPriority(askingOf: device) || !takesPriority else { return }
-        let socket = try FrameSocket(device: device, takesPriority: takesPriority)
-        var transmission = FrameTransmission(takesPriority: takesPriority)
+        let socket = try FrameSocket(
+          device: device, takesPriority: takesPriority, trail: .none)
+        var transmission = FrameTransmission(takesPriority: takesPriority, trail: .none)
         let message = [UInt8](repeating: 0, count: 10) + experiment()
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: message.count, alignment: 8)
         defer { memory.deallocate() }
@@ -31,7 +32,8 @@ extension NetnsTests {
         for frame in 0..<60 {
           let kind = frame / 4 % 3
           transmission.append(
-            memory, frame: frame, mark: UInt32(kind + 5), priority: Self.priorities[kind])
+            memory, frame: frame, mark: UInt32(kind + 5), priority: Self.priorities[kind],
+            trail: .none)
         }
         var next = 0
         while next < transmission.count {

@@ -122,7 +122,10 @@ extension NetnsTests {
       }
     }
 
-    @Test func `F50: two engines that inject each other's frames come to an end`() async throws {
+    @Test(arguments: [inbound, outbound])
+    func `F50: two engines that inject each other's frames come to an end`(_ layer: Layer)
+      async throws
+    {
       try await withTopology { topology in
         try topology.silence()
         let device = try index(of: "a1")
@@ -138,14 +141,16 @@ extension NetnsTests {
         let refused = Shared<[InjectionError]>([])
         func policy(_ number: Int, _ handle: InjectionHandle) -> FilterPolicy {
           let bridge = engines[number]
-          return framePolicy([Self.inbound]) { frame, out in
+          return framePolicy([layer]) { frame, out in
             guard frame.sequence != nil else { return }
             let state = out.injectionState(for: handle).state
             states.change { $0[number].append(state) }
             guard let held = try? out.reference(frame) else { return }
             out.absorb()
-            let outcome = bridge.injectMACReceive(
-              .original(held), with: handle, at: Self.inbound, interface: device)
+            let outcome =
+              layer == Self.inbound
+              ? bridge.injectMACReceive(.original(held), with: handle, at: layer, interface: device)
+              : bridge.injectMACSend(.original(held), with: handle, at: layer, interface: device)
             guard let error = refusal(outcome) else { return }
             refused.change { $0.append(error) }
           }
@@ -153,17 +158,63 @@ extension NetnsTests {
         let handles = try engines.map { try $0.makeInjectionHandle(kinds: .l2) }
         try await running(engines[0], policy(0, handles[0])) {
           try await running(engines[1], policy(1, handles[1])) {
-            Sender(in: "p1", to: "10.9.1.1").send(1)
+            let sender =
+              layer == Self.inbound ? Sender(in: "p1", to: "10.9.1.1") : Sender(to: "10.9.1.2")
+            sender.send(1)
             try await expectSoon { !refused.value.isEmpty }
             #expect(refused.value == [.tooManyHops])
-            // The other one has put back what was injected where it is not met again.
-            #expect(states.value.allSatisfy { $0.first == .notInjected })
+            // The one that came last is asked first; the other is shown what that one injects.
+            let most = Int(InjectionTrace.maximumHops)
+            let later = InjectionState.previouslyInjectedBySelf
+            #expect(states.value[1] == [.notInjected] + Array(repeating: later, count: most))
             #expect(
-              states.value.allSatisfy {
-                $0.dropFirst().allSatisfy { $0 == .previouslyInjectedBySelf }
-              })
-            let met = states.value.map(\.count).reduce(0, +)
-            #expect(met == 2 * Int(InjectionTrace.maximumHops) + 1)
+              states.value[0] == [.injectedByOther] + Array(repeating: later, count: most - 1))
+            #expect(try await engines[1].statistics().frames.tooManyHops == 1)
+            #expect(try await engines[0].statistics().frames.tooManyHops == 0)
+          }
+        }
+      }
+    }
+
+    @Test(arguments: [inbound, outbound])
+    func `two engines that permit and delay are asked about each frame once`(_ layer: Layer)
+      async throws
+    {
+      try await withTopology { topology in
+        try topology.silence()
+        let isInbound = layer == Self.inbound
+        let receiver = isInbound ? Receiver() : Receiver(in: "p1")
+        let met = Shared<[[UInt64]]>([[], []])
+        let states = Shared<Set<InjectionState>>([])
+        let engines = [
+          injectingBridge { $0.mark = .mask(0x3ffc_0000) },
+          injectingBridge {
+            $0.mark = .mask(0x0003_ff00)
+            $0.firstQueue = 32_000
+            $0.ruleTable = "other"
+          },
+        ]
+        let handles = try engines.map { try $0.makeInjectionHandle(kinds: .l2) }
+        let policies = (0..<2).map { number in
+          framePolicy([layer]) { frame, out in
+            guard let sequence = frame.sequence else { return }
+            met.change { $0[number].append(sequence) }
+            let state = out.injectionState(for: handles[number]).state
+            states.change { $0.insert(state) }
+            if sequence % 2 == UInt64(number) {
+              out.hold(for: .milliseconds(5), thenPermit: true)
+            }
+          }
+        }
+        try await running(engines[0], policies[0]) {
+          try await running(engines[1], policies[1]) {
+            let sender = isInbound ? Sender(in: "p1", to: "10.9.1.1") : Sender(to: "10.9.1.2")
+            sender.send(count: 200)
+            try await expectSoon { receiver.count == 200 }
+            #expect(receiver.contents.sequences.sorted() == (0..<200).map { UInt64($0) })
+            let all = met.value.map { $0.sorted() }
+            #expect(all.allSatisfy { $0 == (0..<200).map { UInt64($0) } }, "\(all)")
+            #expect(states.value == [.notInjected])
           }
         }
       }

@@ -50,8 +50,10 @@ int64_t clx_ring_losses(int ring);
 /// Takes the error that a socket holds for its next call, 0 if there is none.
 int clx_take_error(int fd);
 
-/// A packet socket that sends frames by a device, each behind a virtio header.
-int clx_open_frame_sender(uint32_t device);
+/// A packet socket that sends frames by a device, each behind a virtio header and with a mark of its
+/// own; the programs there read the socket's.
+int clx_open_frame_sender(uint32_t device, uint32_t trail);
+int clx_set_trail(int fd, uint32_t trail);
 /// Whether a message may carry its own priority (6.14); asks a sender without sending.
 bool clx_takes_priority(int sender);
 int clx_set_priority(int fd, uint32_t priority);

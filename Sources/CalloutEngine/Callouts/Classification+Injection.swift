@@ -7,14 +7,17 @@ extension Classification {
   /// the context that was given with it where that was done with `handle`.
   ///
   /// What is the handle's own should be permitted: who injects it again is refused after
-  /// `InjectionTrace.maximumHops`. Other engines' injections are known only where they are of frames
-  /// that this one had injected. Mirrors `FwpsQueryPacketInjectionState0`.
+  /// `InjectionTrace.maximumHops`. Other engines' injections are known at the interface and in the
+  /// direction at which they are made, or where they are of frames that this one had injected. Mirrors `FwpsQueryPacketInjectionState0`.
   public func injectionState(
     for handle: InjectionHandle
   ) -> (state: InjectionState, context: UInt64?) {
-    guard let record = injectionRecord else { return (.notInjected, nil) }
-    // Where it was injected it is not met: somebody else has taken it out there and put it back.
-    return record.trace.state(for: handle.id, isForeign: place != 0 && record.place == place)
+    guard let record = injectionRecord else {
+      return (packet.isInjectedByOther ? .injectedByOther : .notInjected, nil)
+    }
+    // Where it was injected it is not met: somebody else has taken it out there and injected it.
+    let isForeign = packet.isInjectedByOther || place != 0 && record.place == place
+    return record.trace.state(for: handle.id, isForeign: isForeign)
   }
 
   /// How often, and with which handles, what is classified was injected.

@@ -34,6 +34,10 @@ public struct FrameMetadata: BitwiseCopyable, Sendable {
   public var isTagBeside = false
   /// Injected by this engine.
   public var isInjected = false
+  /// Injected at this interface and direction by another engine.
+  public var isInjectedByOther = false
+  /// What tells other engines at the interface that they have had it, if it goes on late.
+  package var trail: UInt32 = 0
   /// Whether the interface has a physical connector.
   public var hasConnector = false
   /// Whether the interface is a Wi-Fi station.

@@ -48,4 +48,14 @@ struct prefix {
   u32 priority;
   u32 tag;    // the VLAN tag beside the frame, protocol and control information; 0 for none
   u32 queue;  // the device's queue
+  u32 trail;  // who has had it at this device and direction before
 };
+
+/// A trail has the injected bit of each engine that has let the frame through, or put it back; all of
+/// them inverted where one of them injected it, so that it is new to the others. 0 is none. What an
+/// engine sends bears its trail as its socket's mark, the device as the one that the socket is bound to.
+enum { TRAIL_MOST_BITS = 16 };
+
+/// How a frame that comes from a helper bears its trail, in `cb`: what else lies there does not match.
+enum { NOTE_KEY, NOTE_TRAIL, NOTE_CHECK, NOTE_AHEAD };
+enum { NOTE_MAGIC = 0x6c1d07ce };

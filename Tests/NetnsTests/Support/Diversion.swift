@@ -50,13 +50,13 @@ final class Diversion: Sendable {
 
   /// Diverts, and waits until it does so.
   init(
-    _ device: String, _ direction: LinkDirection, policy: FrameFailurePolicy = .permit,
-    slots: Int = 4096, limit: Int? = nil, isWanted: Bool = true,
-    _ decide: @escaping DecideBody = { _ in .permit }
+    _ device: String, _ direction: LinkDirection, bit: UInt32 = injectedBit,
+    policy: FrameFailurePolicy = .permit, slots: Int = 4096, limit: Int? = nil,
+    isWanted: Bool = true, _ decide: @escaping DecideBody = { _ in .permit }
   ) throws {
     let device = try #require(try LinkDevice.find(name: device))
     options = FrameDivertOptions(
-      device: device.index, direction: direction, injectedBit: injectedBit, failurePolicy: policy,
+      device: device.index, direction: direction, injectedBit: bit, failurePolicy: policy,
       slots: slots, limit: limit)
     let divert = try FrameDivert.open(options)
     helperIndex = divert.helperIndex
