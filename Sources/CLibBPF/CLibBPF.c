@@ -14,6 +14,20 @@ int clb_make_array(const char *name, uint32_t value_size, uint32_t entries) {
   return bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(uint32_t), value_size, entries, &options);
 }
 
+int clb_make_gate(const char *name) {
+  return bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, name, sizeof(uint32_t), sizeof(uint32_t), 1, NULL);
+}
+
+int clb_open_gate(int gate, int program) {
+  uint32_t first = 0;
+  return bpf_map_update_elem(gate, &first, &program, BPF_ANY);
+}
+
+int clb_shut_gate(int gate) {
+  uint32_t first = 0;
+  return bpf_map_delete_elem(gate, &first);
+}
+
 enum { NAME_SIZE = 64 };
 
 /// Takes the first name from a list; false with errno if it is too long.
@@ -97,6 +111,37 @@ int clb_attach_to_device(int program, uint32_t device, bool outbound) {
   LIBBPF_OPTS(bpf_link_create_opts, options, .flags = BEFORE);
   return bpf_link_create(program, (int)device,
                          (enum bpf_attach_type)(outbound ? TCX_EGRESS : TCX_INGRESS), &options);
+}
+
+int clb_make_clsact(uint32_t device) {
+  libbpf_set_print(NULL);
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)device,
+              .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+  return bpf_tc_hook_create(&hook) < 0 ? -1 : 0;
+}
+
+int clb_remove_clsact(uint32_t device) {
+  libbpf_set_print(NULL);
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)device,
+              .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+  return bpf_tc_hook_destroy(&hook) < 0 ? -1 : 0;
+}
+
+int clb_add_filter(const struct clb_filter *filter, int program) {
+  libbpf_set_print(NULL);
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)filter->device,
+              .attach_point = filter->outbound ? BPF_TC_EGRESS : BPF_TC_INGRESS);
+  LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program, .handle = filter->handle,
+              .priority = filter->priority);
+  return bpf_tc_attach(&hook, &options) < 0 ? -1 : 0;
+}
+
+int clb_remove_filter(const struct clb_filter *filter) {
+  libbpf_set_print(NULL);
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)filter->device,
+              .attach_point = filter->outbound ? BPF_TC_EGRESS : BPF_TC_INGRESS);
+  LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter->handle, .priority = filter->priority);
+  return bpf_tc_detach(&hook, &options) < 0 ? -1 : 0;
 }
 
 int clb_each_enumerator(const char *name, void *context,

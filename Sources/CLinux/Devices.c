@@ -166,3 +166,33 @@ int clx_request_links(int fd, uint32_t index, const char *name, uint32_t sequenc
   }
   return send(fd, &message, message.header.nlmsg_len, 0) < 0 ? -1 : 0;
 }
+
+/// Where filters of what a device receives or sends hang.
+static unsigned int filter_place(bool outbound) {
+  return TC_H_MAKE(TC_H_CLSACT, outbound ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
+}
+
+static int request_dump(int fd, unsigned short type, uint32_t device, unsigned int parent) {
+  struct {
+    struct nlmsghdr header;
+    struct tcmsg body;
+  } message = {
+      .header = {.nlmsg_len = sizeof message,
+                 .nlmsg_type = type,
+                 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+                 .nlmsg_seq = 1},
+      .body = {.tcm_family = AF_UNSPEC, .tcm_ifindex = (int)device, .tcm_parent = parent},
+  };
+  return send(fd, &message, sizeof message, 0) < 0 ? -1 : 0;
+}
+
+int clx_request_qdiscs(int fd) { return request_dump(fd, RTM_GETQDISC, 0, 0); }
+
+int clx_request_filters(int fd, uint32_t device, bool outbound) {
+  return request_dump(fd, RTM_GETTFILTER, device, filter_place(outbound));
+}
+
+int clx_wait_for_receivers(void) {
+  int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  return fd < 0 ? -1 : close(fd);
+}

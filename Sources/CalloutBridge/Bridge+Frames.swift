@@ -66,6 +66,7 @@ extension Bridge {
       return warn("devices that no filter needs may still be diverted: \(error)")
     }
     injections.keep(wanted)
+    defer { leavePlaces(forGood: policy == nil) }
     let deadline = ContinuousClock.now + .seconds(5)
     worker.mailbox.post { $0.keepPorts(wanted) }
     while ContinuousClock.now < deadline {
@@ -74,6 +75,24 @@ extension Bridge {
       try? await Task.sleep(for: .milliseconds(2))
     }
     warn("a device still diverts frames that no filter needs; calloutctl status shows which")
+  }
+
+  /// Keeps a port's place at its device until another takes it or the interface is left.
+  ///
+  /// A device loses what it is about to send whenever a clsact discipline comes or goes; filters may
+  /// come and go without that.
+  private func keepPlace(_ name: FramePort.Name, _ injector: FrameInjector) {
+    // What was there goes after the lock, and after the new one has come.
+    _ = board.withLock { $0.places.updateValue(injector, forKey: name) }
+  }
+
+  /// Leaves the places at devices that are no interfaces of ours any more, or all.
+  private func leavePlaces(forGood: Bool) {
+    _ = board.withLock { board in
+      let kept = forGood ? [] : board.interfaces.indexes
+      defer { board.places = board.places.filter { kept.contains($0.key.device) } }
+      return board.places
+    }
   }
 
   /// The worker that has all ports.
@@ -124,6 +143,7 @@ extension Bridge {
     do throws(DivertError) {
       let divert = try FrameDivert.open(options)
       let injector = try divert.makeInjector()
+      if divert.attachment == .clsact { keepPlace(name, injector) }
       return PortBox(FramePort(divert, injector: injector))
     } catch {
       throw .divert(error)

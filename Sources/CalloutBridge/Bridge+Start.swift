@@ -4,6 +4,7 @@ public import CalloutEngine
 internal import CalloutLifecycle
 internal import FirewallRules
 internal import Kernel
+internal import LinkLayer
 internal import Logging
 internal import NetfilterQueue
 internal import PacketTagging
@@ -114,6 +115,7 @@ extension Bridge {
     commit()
     injections.open(
       board.withLock { $0.workers.map(\.mailbox) }, layers: policy.policy.injectableLayers)
+    removeAbandonedFilters()
     try addPorts(for: policy)
     guard let firewall else { return try await warnIfNothingComes(policy) }
     do {
@@ -268,6 +270,13 @@ extension Bridge {
       failOpen: configuration.failurePolicy == .permit,
       includesConntrack: mayAskConntrack && policy.callouts.contains(where: \.readsConntrack),
       includesOwner: policy.readsSocketOwner)
+  }
+
+  /// What a divert without TCX leaves at devices when its process is killed.
+  private func removeAbandonedFilters() {
+    for place in (try? AbandonedFilters.remove()) ?? [] {
+      logger.info("removed an abandoned filter", metadata: ["place": "\(place)"])
+    }
   }
 
   func warn(_ warning: String) {

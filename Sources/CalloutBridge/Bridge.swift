@@ -4,6 +4,7 @@ internal import CalloutEngine
 internal import CalloutLifecycle
 internal import FirewallRules
 internal import Kernel
+internal import LinkLayer
 public import Logging
 internal import NetfilterQueue
 public import PacketTagging
@@ -45,6 +46,8 @@ public final class Bridge: Sendable {
     /// The interfaces whose frames the MAC layers see.
     var interfaces = InterfaceNames([])
     var interfaceWatch: InterfaceWatch?
+    /// What keeps our clsact disciplines while no filter needs them, see `keepPlace`.
+    var places: [FramePort.Name: FrameInjector] = [:]
   }
 
   /// A bridge that does nothing yet.

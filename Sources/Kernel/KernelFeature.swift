@@ -18,11 +18,14 @@ public struct KernelFeature: Sendable, Hashable {
   public let name: String
   /// The answer.
   public let support: FeatureSupport
+  /// What one should know of it where it works.
+  public let note: String?
 
   /// A finding.
-  public init(_ name: String, _ support: FeatureSupport) {
+  public init(_ name: String, _ support: FeatureSupport, note: String? = nil) {
     self.name = name
     self.support = support
+    self.note = note
   }
 }
 

@@ -22,10 +22,17 @@ public enum DivertError: Error, Hashable, Sendable, CustomStringConvertible {
   case noMap(SystemError)
   /// The kernel refuses a program.
   case programRefused(DivertProgram, SystemError)
-  /// The kernel attaches no programs to devices by links, as before 6.6.
-  ///
-  /// There is no other way yet: chains of nft's netdev family would be one.
+  /// The kernel attaches no programs to devices by links, as before 6.6, and another way is not
+  /// wanted.
   case noTCX(device: String, SystemError)
+  /// The kernel has neither such links nor clsact with cls_bpf, or these refuse.
+  case noClsact(device: String, SystemError)
+  /// Somebody has given the device an ingress discipline, in whose place clsact would have to be.
+  case ingressDiscipline(device: String)
+  /// Somebody has given the device filters that it shares with others.
+  case sharedBlock(device: String)
+  /// The kernel does not tell of disciplines and filters.
+  case noTrafficControl(LinkError)
   /// The packet ring or a socket for sending cannot be made.
   case noSocket(SystemError)
   /// The divert is attached, or is being taken down.
@@ -46,16 +53,27 @@ public enum DivertError: Error, Hashable, Sendable, CustomStringConvertible {
       "the injected bit 0x\(String(bit, radix: 16)) must be one bit of the mark; "
         + "layer 2 needs a mark field"
     case .noTap(let error):
-      "\(error); load the module tun and make /dev/net/tun reachable"
+      "\(error); run `modprobe tun`, and make /dev/net/tun reachable"
     case .noHelper(let error):
       "\(error); another program may have taken the helper's names, co* in `ip link`"
     case .noMap(let error):
       "\(error); run with CAP_BPF on a kernel with BPF"
     case .programRefused(let program, let error):
       "the kernel refuses the program \(program.rawValue) (\(error)); "
-        + "use a kernel with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT, 6.6 or later"
+        + "use a kernel with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT, 5.10 or later"
     case .noTCX(let device, let error):
-      "\(device): \(error); diverting needs TCX links, which Linux has from 6.6 on"
+      "\(device): \(error); TCX links need Linux 6.6: leave the choice open, and clsact serves"
+    case .noClsact(let device, let error):
+      "\(device): \(error); run `modprobe -a sch_ingress cls_bpf`, or use Linux 6.6 or later with "
+        + "CONFIG_NET_XGRESS"
+    case .ingressDiscipline(let device):
+      "\(device) has an ingress discipline, under which no filter sees what it sends; have its "
+        + "owner use clsact instead, which takes the same filters (`tc qdisc show dev \(device)`)"
+    case .sharedBlock(let device):
+      "\(device) shares its filters with other devices (`tc qdisc show dev \(device)`); divert a "
+        + "device that has its own, or use Linux 6.6 or later"
+    case .noTrafficControl(let error):
+      "\(error); diverting without TCX needs CONFIG_NET_SCHED"
     case .noSocket(let error):
       "\(error); run with CAP_NET_RAW on a kernel with CONFIG_PACKET, and look for free memory"
     case .notDetached:

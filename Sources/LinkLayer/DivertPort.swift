@@ -25,13 +25,17 @@ final class DivertPort: Sendable {
   /// Whether messages may carry their priority.
   let takesPriority: Bool
   private let programs: DivertPrograms
-  private let injectLink: OwnedDescriptor
-  private let attachment = Mutex(Attachment())
+  private let helperLink: OwnedDescriptor?
+  /// What leads to the program at the device where there is no TCX.
+  private let gate: DivertGate?
+  /// How the programs hang at devices.
+  let attachment: DivertAttachment
+  private let present = Mutex(Presence())
   private let isClosing = Atomic<Bool>(false)
 
-  private struct Attachment: ~Copyable {
-    var link: OwnedDescriptor?
-    /// The thread that closes it.
+  private struct Presence: ~Copyable {
+    var hook: DivertHook?
+    /// The thread that takes it away.
     var closer: DedicatedThread?
     /// What is put back meets the program at the device, which counts it.
     var isCounting = false
@@ -49,20 +53,23 @@ final class DivertPort: Sendable {
       throw error.errno == EPERM ? .notPermitted : .noMap(error)
     }
     let helper = try TapDevice(for: options.device, options.direction)
-    let programs = try DivertPrograms(
-      DivertSettings(options, helper: helper.index, isRawIP: form != .ethernet), state: state)
+    let settings = DivertSettings(options, helper: helper.index, isRawIP: form != .ethernet)
+    let programs = try DivertPrograms(settings, state: state)
     try helper.filter(by: programs.landed)
-    do throws(SystemError) {
-      injectLink = try DivertPrograms.attach(programs.inject, to: helper.index, .outbound)
-    } catch {
-      throw .noTCX(device: helper.name, error)
-    }
+    let link = try DivertHook.linkHelper(programs.inject, helper, by: options.attachment)
+    let isLinked = link != nil
+    helperLink = link
     try helper.ready()
     do throws(SystemError) {
       takesPriority = try FrameSocket.takesPriority(askingOf: helper.index)
     } catch {
       throw .noSocket(error)
     }
+    // Last: whoever fails before leaves nothing at the device.
+    gate =
+      isLinked
+      ? nil : try DivertGate(settings, state: state, at: device, options.direction)
+    attachment = isLinked ? .tcx : .clsact
     self.helper = helper
     self.programs = programs
   }
@@ -91,25 +98,34 @@ final class DivertPort: Sendable {
 
   /// Attaches the program to the device.
   func attach() throws(DivertError) {
-    let result = attachment.withLock { attachment -> Result<Void, DivertError> in
-      guard attachment.link == nil, !attachment.isCounting else { return .failure(.notDetached) }
+    let result = present.withLock { present -> Result<Void, DivertError> in
+      guard present.hook == nil, !present.isCounting else { return .failure(.notDetached) }
       state.settle()
       state.set(.divert)
-      do throws(SystemError) {
-        let link = try DivertPrograms.attach(
-          programs.divert, to: options.device, options.direction)
-        // A process that is killed closes its highest descriptors first: then the fewest frames are
-        // lost at a helper that has gone.
-        attachment.link = OwnedDescriptor(owning: clx_raise_descriptor(link.release(), 900))
-        attachment.isCounting = true
+      do throws(DivertError) {
+        present.hook = try makeHook()
+        present.isCounting = true
         return .success(())
       } catch {
-        return .failure(
-          error.errno == ENODEV
-            ? .noDevice(options.device) : .noTCX(device: device.name, error))
+        return .failure(error)
       }
     }
     try result.get()
+  }
+
+  private func makeHook() throws(DivertError) -> DivertHook {
+    if let gate {
+      try gate.open(to: programs.divert)
+      return .gate(gate)
+    }
+    do throws(SystemError) {
+      let link = try DivertHook.link(programs.divert, to: options.device, options.direction)
+      // A process that is killed closes its highest descriptors first: then the fewest frames are
+      // lost at a helper that has gone.
+      return .link(OwnedDescriptor(owning: clx_raise_descriptor(link.release(), 900)))
+    } catch {
+      throw error.errno == ENODEV ? .noDevice(options.device) : .noTCX(device: device.name, error)
+    }
   }
 
   /// Detaches the program on a thread of its own, since the kernel takes tens of milliseconds for
@@ -119,12 +135,12 @@ final class DivertPort: Sendable {
     let thread = try? DedicatedThread(name: "divert-close") { [self] in closeLink() }
     // Without a thread frames wait in the ring meanwhile.
     if thread == nil { closeLink() }
-    attachment.withLock { attachment in attachment.closer = thread }
+    present.withLock { present in present.closer = thread }
   }
 
   private func closeLink() {
-    let link = attachment.withLock { attachment in attachment.link.take() }
-    _ = consume link
+    let hook = present.withLock { present in present.hook.take() }
+    if let hook { hook.detach() }
     isClosing.store(false, ordering: .releasing)
   }
 
@@ -140,9 +156,9 @@ final class DivertPort: Sendable {
 
   /// Nothing meets the program any more.
   func finish() {
-    let closer = attachment.withLock { attachment in
-      attachment.isCounting = false
-      return attachment.closer.take()
+    let closer = present.withLock { present in
+      present.isCounting = false
+      return present.closer.take()
     }
     closer?.join()
     state.settle()
@@ -150,12 +166,12 @@ final class DivertPort: Sendable {
 
   /// Sends what did not come from the ring, counted if it will meet the program.
   func inject(_ send: (DivertPresence) -> FrameSendResult) -> FrameSendResult {
-    attachment.withLock { attachment in
-      if attachment.isCounting { state.add(1, to: .sent) }
+    present.withLock { present in
+      if present.isCounting { state.add(1, to: .sent) }
       let result = send(
-        attachment.link != nil ? .attached : attachment.isCounting ? .closing : .detached)
+        present.hook != nil ? .attached : present.isCounting ? .closing : .detached)
       // A queue that is full comes behind the program.
-      if attachment.isCounting, result != .sent, result != .noRoom { state.add(.max, to: .sent) }
+      if present.isCounting, result != .sent, result != .noRoom { state.add(.max, to: .sent) }
       return result
     }
   }
@@ -170,7 +186,7 @@ final class DivertPort: Sendable {
     }
     // The reader's own frames have come to the program when a send returns; so have injected ones
     // while nobody injects.
-    attachment.withLock { _ in state.store(state[.returned] &+ UInt64(unsent), in: .sent) }
+    present.withLock { _ in state.store(state[.returned] &+ UInt64(unsent), in: .sent) }
   }
 
   func socket(on index: UInt32) throws(DivertError) -> FrameSocket {

@@ -9,6 +9,8 @@ public enum DivertProgram: String, Sendable, CaseIterable {
   case divert
   /// Where the helper sends: to the device what we put back, nothing else.
   case inject
+  /// At the device where there is no TCX: leads to `divert` while its process lives.
+  case gate = "callout_gate"
   /// At the helper's queue: counts what came, and lets nothing in.
   case landed
 }
@@ -107,8 +109,9 @@ struct DivertPrograms: ~Copyable, Sendable {
     self.landed = landed
   }
 
-  private static func load(
-    _ program: DivertProgram, _ settings: DivertSettings, _ state: DivertState
+  /// Loads one program, with a gate if it goes through one.
+  static func load(
+    _ program: DivertProgram, _ settings: DivertSettings, _ state: DivertState, gate: CInt? = nil
   ) throws(DivertError) -> OwnedDescriptor {
     let object = PackageResources.divert_bpf_o
     let map = state.descriptor.number
@@ -116,11 +119,11 @@ struct DivertPrograms: ~Copyable, Sendable {
     let result = unsafe withUnsafeBytes(of: settings) { settings in
       unsafe object.withUnsafeBytes { object in
         unsafe program.rawValue.withCString { name in
-          unsafe "state".withCString { maps in
+          unsafe (gate == nil ? "state" : "state gate").withCString { maps in
             unsafe withUnsafeMutablePointer(to: &descriptor) { descriptor in
               var request = unsafe clb_request(
                 object: object.baseAddress, object_size: object.count, programs: name,
-                descriptors: descriptor, maps: maps, map_descriptors: (map, -1),
+                descriptors: descriptor, maps: maps, map_descriptors: (map, gate ?? -1),
                 settings: settings.baseAddress, settings_size: settings.count)
               return unsafe clb_load(&request)
             }
@@ -132,14 +135,5 @@ struct DivertPrograms: ~Copyable, Sendable {
       throw .programRefused(program, .current("load the program \(program.rawValue)"))
     }
     return OwnedDescriptor(owning: descriptor)
-  }
-
-  /// Attaches a program to a device as long as the descriptor is open.
-  static func attach(
-    _ program: borrowing OwnedDescriptor, to device: UInt32, _ direction: LinkDirection
-  ) throws(SystemError) -> OwnedDescriptor {
-    try OwnedDescriptor(
-      checking: clb_attach_to_device(program.number, device, direction == .outbound),
-      operation: "attach to device \(device) by TCX")
   }
 }

@@ -88,6 +88,8 @@ public struct FrameDivert: ~Copyable {
   public var options: FrameDivertOptions { port.options }
   /// The device as it was when the divert was opened.
   public var device: LinkDevice { port.device }
+  /// How its programs hang at devices.
+  public var attachment: DivertAttachment { port.attachment }
   /// Whether frames are plain IP packets, without a MAC header.
   public var isRawIP: Bool { port.form != .ethernet }
   /// The index of the helper device: without it, or while it is down, diverted frames are lost.

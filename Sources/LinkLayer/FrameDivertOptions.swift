@@ -22,6 +22,8 @@ public struct FrameDivertOptions: Sendable, Hashable {
   /// What becomes of frames while the reader is behind by `limit`, and of those of a batch that
   /// nobody has decided; both are counted.
   public var failurePolicy: FrameFailurePolicy
+  /// How the programs hang at the device: by TCX where nothing is said and the kernel has it.
+  public var attachment: DivertAttachment?
   /// How many frames may wait to be read: a power of two from 128 to 65,536.
   ///
   /// Each takes 2 KiB that stay in memory.
@@ -33,12 +35,14 @@ public struct FrameDivertOptions: Sendable, Hashable {
   /// Options with this project's defaults; `slots` is rounded up, `limit` is three quarters of them.
   public init(
     device: UInt32, direction: LinkDirection, injectedBit: UInt32,
-    failurePolicy: FrameFailurePolicy = .permit, slots: Int = 16384, limit: Int? = nil
+    failurePolicy: FrameFailurePolicy = .permit, slots: Int = 16384, limit: Int? = nil,
+    attachment: DivertAttachment? = nil
   ) {
     self.device = device
     self.direction = direction
     self.injectedBit = injectedBit
     self.failurePolicy = failurePolicy
+    self.attachment = attachment
     var size = 128
     while size < slots, size < 65536 { size *= 2 }
     self.slots = size

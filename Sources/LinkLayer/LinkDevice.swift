@@ -108,7 +108,7 @@ public struct LinkDevice: Sendable, Hashable {
         case .refused(let errno):
           if errno == ENODEV || errno == EINVAL || errno == ERANGE { return [] }
           throw .system(SystemError("ask for devices", errno: errno))
-        case .removed, .other: break
+        case .removed, .discipline, .filter, .other: break
         }
       }
       if !isDump { return found }

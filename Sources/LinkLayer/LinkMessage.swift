@@ -5,7 +5,7 @@ internal import Glibc
 internal import Kernel
 internal import PacketViews
 
-/// One message of rtnetlink about devices.
+/// One message of rtnetlink about devices and what hangs at them.
 enum LinkMessage {
   /// `RTM_NEWLINK`.
   case device(LinkDevice)
@@ -15,6 +15,10 @@ enum LinkMessage {
   case done
   /// `NLMSG_ERROR`; 0 is an acknowledgement.
   case refused(errno: CInt)
+  /// `RTM_NEWQDISC`, of one under which there are filters.
+  case discipline(FilterDiscipline)
+  /// `RTM_NEWTFILTER`.
+  case filter(DeviceFilter)
   case other
 
   /// Reads the message at `cursor` and moves behind it; nil at the end and where a length is wrong.
@@ -32,6 +36,8 @@ enum LinkMessage {
     case 3: return .done
     case 16: return device(body).map { .device($0) } ?? .other
     case 17: return device(body).map { .removed($0) } ?? .other
+    case 36: return discipline(body).map { .discipline($0) } ?? .other
+    case 44: return filter(body).map { .filter($0) } ?? .other
     default: return .other
     }
   }
@@ -69,7 +75,7 @@ enum LinkMessage {
   }
 
   /// The attribute at `cursor`; nil at the end and where a length is wrong.
-  private static func attribute(
+  static func attribute(
     in bytes: RawSpan, at cursor: inout Int
   ) -> (type: UInt16, value: Range<Int>)? {
     let start = cursor
@@ -80,7 +86,7 @@ enum LinkMessage {
     return (bytes.host(start &+ 2, as: UInt16.self) & 0x3fff, start &+ 4..<start &+ length)
   }
 
-  private static func text(_ bytes: RawSpan) -> String {
+  static func text(_ bytes: RawSpan) -> String {
     var text: [UInt8] = []
     while text.count < bytes.byteCount, bytes.byte(at: text.count) != 0 {
       text.append(bytes.byte(at: text.count))

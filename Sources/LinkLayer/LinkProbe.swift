@@ -22,12 +22,12 @@ public enum LinkProbe {
   /// The name of the feature: what is put back keeps its priority without a call of its own.
   public static let priority = "frame-priority"
 
-  /// What the running kernel can do, whatever the device: a helper device, the programs, TCX, the
-  /// ring and the sockets, all of them tried on a helper of its own.
+  /// What the running kernel can do, whatever the device: a helper device, the programs, TCX or
+  /// clsact, the ring and the sockets, all of them tried on a helper of its own.
   ///
   /// Disturbs nobody: it diverts nothing.
   public static func kernel() -> [KernelFeature] {
-    let divert = tryDivert()
+    let divert = tryDivert(by: nil)
     return [
       KernelFeature(Self.divert, divert.support), KernelFeature(priority, divert.priority),
     ]
@@ -35,44 +35,88 @@ public enum LinkProbe {
 
   /// What each device of this thread's network namespace can have.
   public static func devices() throws(LinkError) -> [LinkFindings] {
-    let divert = tryDivert().support
-    return try LinkDevice.all().filter { !HelperDevices.isName($0.name) }.map { device in
-      LinkFindings(device: device, features: features(of: device, divert))
+    let ways = DivertAttachment.allCases.map { ($0, tryDivert(by: $0).support) }
+    let disciplines = try FilterDiscipline.all()
+    var findings: [LinkFindings] = []
+    for device in try LinkDevice.all() where !HelperDevices.isName(device.name) {
+      let discipline = disciplines.first { $0.device == device.index }
+      let filters: [DeviceFilter] =
+        if let discipline { try DeviceFilter.all(at: discipline) } else { [] }
+      let diverts: [KernelFeature] = ways.map { way, support in
+        divert(of: device, by: way, support, discipline, filters)
+      }
+      let best = diverts.first { $0.support == .supported } ?? diverts.last
+      findings.append(
+        LinkFindings(
+          device: device,
+          features: diverts + features(of: device, best?.support ?? .unknown(reason: ""))))
+    }
+    return findings
+  }
+
+  /// Whether a device can be diverted in one way, and who comes before us there.
+  static func divert(
+    of device: LinkDevice, by way: DivertAttachment, _ kernel: FeatureSupport,
+    _ discipline: FilterDiscipline?, _ filters: [DeviceFilter]
+  ) -> KernelFeature {
+    let name = "divert-\(way.rawValue)"
+    if let refusal = refusal(of: device) { return KernelFeature(name, refusal) }
+    guard kernel == .supported, way == .clsact else {
+      return KernelFeature(
+        name, kernel, note: kernel == .supported ? "before all that is at \(device.name)" : nil)
+    }
+    if let obstacle = discipline?.obstacle(to: .outbound, of: device.name) {
+      return KernelFeature(
+        name, .unsupported(reason: "\(obstacle)", remedy: "TCX, where the kernel has it, serves"))
+    }
+    let others = filters.filter { ClsactFilter($0) == nil }
+    let earlier = others.filter { other in
+      let peers = others.filter { $0.direction == other.direction }
+      return other.priority < ClsactFilter.priority(before: peers.map(\.priority))
+    }
+    let places = Set(earlier.map { "\($0.direction == .inbound ? "ingress" : "egress") filters" })
+    return KernelFeature(
+      name, kernel,
+      note: "behind TCX programs, "
+        + (places.isEmpty
+          ? "before all other filters of \(device.name)"
+          : "and behind \(places.sorted().joined(separator: " and ")) of priority 1"))
+  }
+
+  /// Why no frame of a device can be diverted, whatever the kernel has.
+  private static func refusal(of device: LinkDevice) -> FeatureSupport? {
+    switch device.medium {
+    case .ethernet, .rawIP: nil
+    case .loopback:
+      .unsupported(
+        reason: "each frame of \(device.name) would meet both directions at once",
+        remedy: "use the IP or transport layers")
+    case .other:
+      .unsupported(
+        reason: "\(device.name) is of the hardware type \(device.kind)",
+        remedy: "use the IP or transport layers, or the device below it")
     }
   }
 
   static func features(of device: LinkDevice, _ divert: FeatureSupport) -> [KernelFeature] {
-    func refused(_ reason: String, _ remedy: String) -> FeatureSupport {
-      .unsupported(reason: reason, remedy: remedy)
+    if let refusal = refusal(of: device) {
+      return [KernelFeature(ethernet, refusal), KernelFeature(native, refusal)]
     }
-    switch device.medium {
-    case .ethernet:
+    guard device.medium == .rawIP else {
       return [KernelFeature(ethernet, divert), KernelFeature(native, divert)]
-    case .rawIP:
-      return [
-        KernelFeature(
-          ethernet,
-          refused(
-            "\(device.name) has frames without a MAC header", "use the layers \(native)")),
-        KernelFeature(native, divert),
-      ]
-    case .loopback:
-      let answer = refused(
-        "each frame of \(device.name) would meet both directions at once",
-        "use the IP or transport layers")
-      return [KernelFeature(ethernet, answer), KernelFeature(native, answer)]
-    case .other:
-      let answer = refused(
-        "\(device.name) is of the hardware type \(device.kind)",
-        "use the IP or transport layers, or the device below it")
-      return [KernelFeature(ethernet, answer), KernelFeature(native, answer)]
     }
+    let refusal = FeatureSupport.unsupported(
+      reason: "\(device.name) has frames without a MAC header",
+      remedy: "use the layers \(native)")
+    return [KernelFeature(ethernet, refusal), KernelFeature(native, divert)]
   }
 
-  private static func tryDivert() -> (support: FeatureSupport, priority: FeatureSupport) {
+  private static func tryDivert(
+    by way: DivertAttachment?
+  ) -> (support: FeatureSupport, priority: FeatureSupport) {
     let unknown = FeatureSupport.unknown(reason: "probing needs the helper device")
     do throws(DivertError) {
-      let takesPriority = try DivertPort.tryHelper()
+      let takesPriority = try DivertPort.tryHelper(by: way)
       return (
         .supported,
         takesPriority
@@ -85,10 +129,9 @@ public enum LinkProbe {
       let reason = "probing needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF"
       return (.unknown(reason: reason), .unknown(reason: reason))
     } catch {
-      return (
-        .unsupported(reason: "\(error)", remedy: "without it there are no layers of MAC frames"),
-        unknown
-      )
+      let remedy =
+        way == .tcx ? "clsact serves as well" : "without it there are no layers of MAC frames"
+      return (.unsupported(reason: "\(error)", remedy: remedy), unknown)
     }
   }
 }
@@ -96,14 +139,15 @@ public enum LinkProbe {
 extension DivertPort {
   /// Makes a helper and all that a divert needs, with the helper itself in the device's place;
   /// returns whether messages may carry their priority.
-  fileprivate static func tryHelper() throws(DivertError) -> Bool {
+  fileprivate static func tryHelper(by way: DivertAttachment?) throws(DivertError) -> Bool {
     for capability in [Capability.netAdmin, .netRaw, .bpf] where !capability.isEffective {
       throw .notPermitted
     }
     let target = try TapDevice(for: 0, .inbound)
     var divert = try FrameDivert.open(
       FrameDivertOptions(
-        device: target.index, direction: .inbound, injectedBit: 0x8000_0000, slots: 128))
+        device: target.index, direction: .inbound, injectedBit: 0x8000_0000, slots: 128,
+        attachment: way))
     try divert.attach()
     return divert.port.takesPriority
   }

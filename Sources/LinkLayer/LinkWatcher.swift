@@ -41,7 +41,7 @@ public struct LinkWatcher: ~Copyable {
         switch message {
         case .device(let device): return .changed(device)
         case .removed(let device): return .removed(device)
-        case .done, .refused, .other: break
+        case .done, .refused, .discipline, .filter, .other: break
         }
       }
       guard buffer.fill(from: socket.number) else {

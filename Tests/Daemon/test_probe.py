@@ -57,7 +57,7 @@ def test_probe_text_says_the_same(net) -> None:
         if "interface" in feature:
             assert words.pop(0) == feature["interface"]
         assert words[0].rstrip(":") == feature["support"]
-        for key in ("reason", "remedy"):
+        for key in ("reason", "remedy", "note"):
             assert feature.get(key, "") in text
 
 
@@ -68,7 +68,7 @@ def test_probe_says_which_mac_layers_each_interface_can_have(net) -> None:
     finally:
         net.host.run("ip", "tuntap", "del", "raw0", "mode", "tun")
     found = {(each["interface"], each["name"]): each for each in records}
-    assert len(found) == len(records) == 8
+    assert len(found) == len(records) == 16
     divert = probe(net.host)["frame-divert"]["support"]
     for name in ("inside", "outside"):
         for layer in ("mac-frame-ethernet", "mac-frame-native"):
@@ -77,8 +77,21 @@ def test_probe_says_which_mac_layers_each_interface_can_have(net) -> None:
     for pair in (("raw0", "mac-frame-ethernet"), ("lo", "mac-frame-native")):
         assert found[pair]["support"] == "unsupported"
         assert pair[0] in found[pair]["reason"] and found[pair]["remedy"]
+    ways = [found["inside", f"divert-{way}"] for way in ("tcx", "clsact")]
+    assert (divert == "supported") == any(each["support"] == "supported" for each in ways)
+    for each in ways:
+        assert each.get("note" if each["support"] == "supported" else "remedy")
+    assert found["lo", "divert-clsact"]["support"] == "unsupported"
     # Nothing is left of what was tried.
+    assert "clsact" not in net.host.out("tc", "qdisc", "show")
     assert " co" not in net.host.out("ip", "-o", "link")
+
+
+def test_without_tap_devices_the_remedy_is_named(net) -> None:
+    script = 'mount -t tmpfs none /dev/net; exec "$@"'
+    features = probe(net.host, "unshare", "--mount", "sh", "-c", script, "sh")
+    assert features["frame-divert"]["support"] == "unsupported"
+    assert "modprobe tun" in features["frame-divert"]["reason"]
 
 
 def test_probe_agrees_with_nft_about_the_queue_statement(net) -> None:

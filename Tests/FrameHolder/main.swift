@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// frame-holder DEVICE [SECONDS [DIRECTION]]: diverts a device and permits every frame, until it is
-// killed or its time is over; then it says what it counted.
+// frame-holder DEVICE [SECONDS [DIRECTION [ATTACHMENT]]]: diverts a device and permits every frame,
+// until it is killed or its time is over; then it says what it counted.
 
 import Glibc
 import Kernel
@@ -10,15 +10,17 @@ func say(_ text: String) { StandardStream.output.write(Array("\(text)\n".utf8)) 
 
 let arguments = CommandLine.arguments
 guard arguments.count > 1, let device = try LinkDevice.find(name: arguments[1]) else {
-  say("frame-holder DEVICE [SECONDS [inbound|outbound]]")
+  say("frame-holder DEVICE [SECONDS [inbound|outbound|both [tcx|clsact]]]")
   exit(64)
 }
 let seconds = arguments.count > 2 ? UInt64(arguments[2]) ?? 0 : 0
 let direction = arguments.count > 3 ? arguments[3] : "both"
+let attachment = arguments.count > 4 ? DivertAttachment(rawValue: arguments[4]) : nil
 
 func makeDivert(_ direction: LinkDirection) throws(DivertError) -> FrameDivert {
   var divert = try FrameDivert.open(
-    FrameDivertOptions(device: device.index, direction: direction, injectedBit: 0x8000_0000))
+    FrameDivertOptions(
+      device: device.index, direction: direction, injectedBit: 0x8000_0000, attachment: attachment))
   try divert.attach()
   return divert
 }

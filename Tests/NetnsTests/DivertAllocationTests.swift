@@ -25,7 +25,7 @@ extension NetnsTests {
         defer { _ = try? Shell.run("rm -rf \(folder)") }
         let holder = try Shell.start(
           "env LD_PRELOAD=\(folder)/count.so ALLOC_COUNT_FILE=\(folder)/counts "
-            + "\(FrameHolder.path) a1")
+            + FrameHolder.command("a1"))
         defer { holder.stop() }
         try await expectSoon { try FrameHolder.helpers().count == 2 }
         let away = FrameTap("a1")

@@ -13,7 +13,7 @@ extension NetnsTests {
         try topology.silence()
         let ends = [NumberedReceiver(in: "p1", "b1"), NumberedReceiver("a1")]
         defer { for end in ends { end.close() } }
-        let holder = try Shell.start("\(FrameHolder.path) a1")
+        let holder = try Shell.start(FrameHolder.command("a1"))
         try await expectSoon { try FrameHolder.helpers().count == 2 }
         let isDone = Shared(false)
         let senders = [nil, "p1"].map { namespace in
@@ -43,6 +43,11 @@ extension NetnsTests {
           #expect(missing.reduce(0, +) < 2000, "\(missing)")
         }
         #expect(try HelperDevices.abandoned().isEmpty)
+        let isClsact = EachAttachment.current == .clsact
+        #expect(try Shell.run("tc qdisc show dev a1").contains("clsact") == isClsact)
+        #expect(try AbandonedFilters.remove() == (isClsact ? ["a1 inbound", "a1 outbound"] : []))
+        #expect(try !Shell.run("tc qdisc show dev a1").contains("clsact"))
+        #expect(try AbandonedFilters.remove().isEmpty)
       }
     }
   }

@@ -2,6 +2,7 @@
 
 import CalloutTestSupport
 import Foundation
+import Kernel
 import LinkLayer
 import PacketViews
 import Testing
@@ -90,7 +91,9 @@ extension NetnsTests {
         let injector: FrameInjector
         do {
           var divert = try FrameDivert.open(
-            FrameDivertOptions(device: device, direction: .outbound, injectedBit: injectedBit))
+            FrameDivertOptions(
+              device: device, direction: .outbound, injectedBit: injectedBit,
+              attachment: EachAttachment.current))
           try divert.attach()
           injector = try divert.makeInjector()
         }
@@ -180,7 +183,36 @@ extension NetnsTests {
         #expect(support("raw0", LinkProbe.native) == "supported")
         #expect(support("raw0", LinkProbe.ethernet).contains("without a MAC header"))
         #expect(support("lo", LinkProbe.ethernet).contains("both directions"))
+        for way in EachAttachment.here {
+          #expect(support("a1", "divert-\(way)") == "supported")
+          #expect(support("lo", "divert-\(way)").contains("both directions"))
+        }
         #expect(try LinkDevice.all().allSatisfy { !HelperDevices.isName($0.name) })
+      }
+    }
+
+    @Test func `probing tells who is asked before us, and whose discipline is in the way`()
+      async throws
+    {
+      try await withTopology(peers: 2) { _ in
+        func clsact(_ device: String) throws -> KernelFeature? {
+          try LinkProbe.devices().first { $0.device.name == device }?.features.first {
+            $0.name == "divert-clsact"
+          }
+        }
+        try Shell.run(
+          """
+          tc qdisc add dev a1 clsact; tc qdisc add dev a2 ingress
+          tc filter add dev a1 egress prio 9 u32 match u32 0 0 classid 1:1
+          """)
+        #expect(try clsact("a1")?.note?.contains("before all other filters of a1") == true)
+        try Shell.run("tc filter add dev a1 egress prio 1 u32 match u32 0 0 classid 1:1")
+        #expect(try clsact("a1")?.note?.contains("behind egress filters of priority 1") == true)
+        guard case .unsupported(let reason, _) = try clsact("a2")?.support else {
+          Issue.record("an ingress discipline is no obstacle")
+          return
+        }
+        #expect(reason.contains("use clsact instead"))
       }
     }
 
@@ -189,7 +221,9 @@ extension NetnsTests {
         func error(_ device: UInt32, _ bit: UInt32 = injectedBit) -> DivertError? {
           do throws(DivertError) {
             _ = try FrameDivert.open(
-              FrameDivertOptions(device: device, direction: .inbound, injectedBit: bit))
+              FrameDivertOptions(
+                device: device, direction: .inbound, injectedBit: bit,
+                attachment: EachAttachment.current))
             return nil
           } catch {
             return error

@@ -9,6 +9,12 @@
 /// An array map that can be mapped into memory; its descriptor, or -1 with errno.
 int clb_make_array(const char *name, uint32_t value_size, uint32_t entries);
 
+/// A map for one program, which the kernel empties when no process has it open; its descriptor, or
+/// -1 with errno.
+int clb_make_gate(const char *name);
+int clb_open_gate(int gate, int program);
+int clb_shut_gate(int gate);
+
 enum { CLB_MAPS = 2 };
 
 struct clb_request {
@@ -35,6 +41,23 @@ int clb_attach_to_cgroup(int program, int cgroup);
 /// Attaches a classifier to what a network device receives or sends, before all that is attached
 /// there, in the same way; -1 with errno EINVAL on kernels without TCX (6.6).
 int clb_attach_to_device(int program, uint32_t device, bool outbound);
+
+/// A place for a classifier at a device that has a clsact queueing discipline.
+struct clb_filter {
+  uint32_t device;
+  bool outbound;
+  uint32_t priority;
+  uint32_t handle;
+};
+
+/// Gives a device a clsact discipline; -1 with errno, EEXIST if it has one, or an ingress one.
+int clb_make_clsact(uint32_t device);
+/// Takes it away with all its filters.
+int clb_remove_clsact(uint32_t device);
+/// Attaches a classifier by a filter that stays until it is removed, and replaces none; -1 with
+/// errno.
+int clb_add_filter(const struct clb_filter *filter, int program);
+int clb_remove_filter(const struct clb_filter *filter);
 
 /// Calls `body` with each value of an enum of the running kernel; -1 with errno if there is none.
 int clb_each_enumerator(const char *name, void *context,

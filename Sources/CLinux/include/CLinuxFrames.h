@@ -83,3 +83,13 @@ int clx_raise_descriptor(int fd, int lowest);
 int clx_open_links(bool watching);
 /// Asks for one device by index or name, or for all if there is neither.
 int clx_request_links(int fd, uint32_t index, const char *name, uint32_t sequence);
+
+/// Asks for the queueing disciplines of all devices.
+int clx_request_qdiscs(int fd);
+/// Asks for the filters of what a device receives or sends; of a device with an ingress discipline
+/// only the former may be asked for.
+int clx_request_filters(int fd, uint32_t device, bool outbound);
+
+/// Returns when every frame that the kernel was about to receive or send has met what there is now:
+/// it waits for that (`synchronize_net`) whenever a packet socket is closed.
+int clx_wait_for_receivers(void);

@@ -49,6 +49,7 @@ struct __sk_buff {
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
 static long (*const store_bytes)(
     struct __sk_buff *, u32 offset, const void *from, u32 length, u64 flags) = (void *)9;
+static long (*const tail_call)(struct __sk_buff *, void *programs, u32 index) = (void *)12;
 static long (*const redirect)(u32 device, u64 flags) = (void *)23;
 static long (*const change_head)(struct __sk_buff *, u32 length, u64 flags) = (void *)43;
 static struct bpf_sock *(*const full_socket)(struct bpf_sock *) = (void *)95;
@@ -60,6 +61,14 @@ struct {
   u32 *key;
   struct state *value;
 } state SECTION(".maps");
+
+/// Emptied by the kernel when no process has it open any more.
+struct {
+  int (*type)[3];  // BPF_MAP_TYPE_PROG_ARRAY
+  int (*max_entries)[1];
+  u32 *key;
+  u32 *value;
+} gate SECTION(".maps");
 
 /// Set before the programs are loaded.
 const volatile struct settings settings = {};
@@ -172,6 +181,13 @@ SECTION("tc") int divert(struct __sk_buff *skb) {
   skb->tc_index = settings.diverted_index;
   __sync_fetch_and_add(&s->diverted, 1);
   return redirect(settings.helper, 0);
+}
+
+/// What hangs at the device in the place of `divert` where that would outlive the process: with
+/// nothing in the gate every frame passes.
+SECTION("tc") int callout_gate(struct __sk_buff *skb) {
+  tail_call(skb, &gate, 0);
+  return TCX_NEXT;
 }
 
 /// Where the helper sends: what our sockets send goes to the device, and nothing else but what was

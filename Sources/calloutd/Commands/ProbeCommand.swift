@@ -32,10 +32,13 @@ struct FeatureLine: Codable {
   var support: String
   var reason: String?
   var remedy: String?
+  /// What one should know of it where it works.
+  var note: String?
 
   init(_ feature: KernelFeature, of interface: String? = nil) {
     name = feature.name
     self.interface = interface
+    note = feature.note
     switch feature.support {
     case .supported: support = "supported"
     case .unsupported(let reason, let remedy):
@@ -52,6 +55,7 @@ struct FeatureLine: Codable {
     let (subject, width) = interface.map { ("\(name) \($0)", 35) } ?? (name, 18)
     let padding = String(repeating: " ", count: max(1, width - subject.count))
     var text = "\(subject)\(padding)\(support)"
+    if let note { text += ": \(note)" }
     if let reason { text += ": \(reason)" }
     if let remedy { text += "; \(remedy)" }
     return text

@@ -47,7 +47,7 @@ struct RulesCommand: AsyncParsableCommand {
   struct Remove: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "remove",
-      abstract: "Removes our rules and chains, and helper devices that no process holds.")
+      abstract: "Removes our rules and chains, and devices and tc filters that no process holds.")
     @OptionGroup var file: ConfigurationOption
     @Option(
       help: ArgumentHelp(
@@ -60,6 +60,7 @@ struct RulesCommand: AsyncParsableCommand {
       try await reportingFailures {
         let firewalls = try firewalls()
         for name in try HelperDevices.removeAbandoned() { print("removed the device \(name)") }
+        for place in try AbandonedFilters.remove() { print("removed the filter \(place)") }
         for firewall in firewalls {
           try await firewall.empty()
           try await firewall.remove(force: force)

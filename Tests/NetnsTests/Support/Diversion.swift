@@ -15,17 +15,6 @@ enum FrameDecision {
   case leaveUndecided
 }
 
-extension Trait where Self == ConditionTrait {
-  /// Needs a kernel that attaches programs to devices by links.
-  static var diverts: Self { .enabled(if: hasTCX, "needs TCX links: Linux 6.6") }
-}
-
-private let hasTCX: Bool = {
-  let release = (try? String(contentsOfFile: "/proc/sys/kernel/osrelease", encoding: .utf8)) ?? ""
-  let numbers = release.split { !$0.isNumber }.prefix(2).compactMap { Int($0) }
-  return !numbers.lexicographicallyPrecedes([6, 6])
-}()
-
 typealias DecideBody = @Sendable (borrowing DivertedFrame) -> FrameDecision
 
 let injectedBit: UInt32 = 0x8000_0000
@@ -44,6 +33,7 @@ final class Diversion: Sendable {
 
   let options: FrameDivertOptions
   let helperIndex: UInt32
+  let attachment: DivertAttachment
   let injector: FrameInjector
   private let state = Mutex(State())
   private let thread: Mutex<Background?> = Mutex(nil)
@@ -57,9 +47,10 @@ final class Diversion: Sendable {
     let device = try #require(try LinkDevice.find(name: device))
     options = FrameDivertOptions(
       device: device.index, direction: direction, injectedBit: bit, failurePolicy: policy,
-      slots: slots, limit: limit)
+      slots: slots, limit: limit, attachment: EachAttachment.current)
     let divert = try FrameDivert.open(options)
     helperIndex = divert.helperIndex
+    attachment = divert.attachment
     injector = try divert.makeInjector()
     state.withLock { $0.isWanted = isWanted }
     let box = Box(divert)

@@ -15,6 +15,11 @@ enum FrameHolder {
     return (folder ?? "\(root)/.build/debug") + "/frame-holder"
   }
 
+  /// Diverts both directions of a device.
+  static func command(_ device: String) -> String {
+    "\(path) \(device) 0 both \(EachAttachment.current?.rawValue ?? "")"
+  }
+
   /// The repository.
   static var root: String {
     URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
