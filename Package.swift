@@ -64,6 +64,7 @@ let package = Package(
       exclude: ["Programs"], resources: [.embedInCode("divert.bpf.o")],
       swiftSettings: settings),
     .target(name: "PacketTagging", dependencies: ["Kernel"], swiftSettings: settings),
+    .target(name: "CaptureFiles", dependencies: ["Kernel"], swiftSettings: settings),
     .target(
       name: "FirewallRules",
       dependencies: [
@@ -97,8 +98,8 @@ let package = Package(
     .executableTarget(
       name: "calloutd",
       dependencies: [
-        "CalloutBridge", "CalloutControl", "CalloutEngine", "FirewallRules", "Kernel",
-        "LinkLayer", "PacketTagging", "PacketViews",
+        "CalloutBridge", "CalloutControl", "CalloutEngine", "CaptureFiles", "FirewallRules",
+        "Kernel", "LinkLayer", "PacketTagging", "PacketViews",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "FlyingSocks", package: "FlyingFox"),
         .product(name: "Logging", package: "swift-log"),
@@ -111,7 +112,7 @@ let package = Package(
     .executableTarget(
       name: "calloutctl",
       dependencies: [
-        "CalloutControl", "Kernel",
+        "CalloutControl", "CaptureFiles", "Kernel",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
@@ -171,12 +172,14 @@ let package = Package(
       dependencies: ["CalloutEngine", "Kernel", "PacketTagging", "PacketViews"],
       swiftSettings: testSettings),
     .testTarget(
+      name: "CaptureFilesTests", dependencies: ["CaptureFiles"], swiftSettings: testSettings),
+    .testTarget(
       name: "CalloutControlTests", dependencies: ["CalloutControl"], swiftSettings: testSettings),
     .testTarget(
       name: "CalloutdTests",
       dependencies: [
         "calloutd", "calloutctl", "CalloutBridge", "CalloutControl", "CalloutEngine",
-        "FirewallRules", "Kernel", "LinkLayer", "PacketTagging", "PacketViews",
+        "CaptureFiles", "FirewallRules", "Kernel", "LinkLayer", "PacketTagging", "PacketViews",
       ],
       swiftSettings: testSettings),
   ]

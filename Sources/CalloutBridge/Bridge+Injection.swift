@@ -65,30 +65,6 @@ extension Bridge {
     inject(chain, .outbound, with: handle, context, layer, interface, completion)
   }
 
-  /// Gives an IP packet to this host as if an interface had received it.
-  ///
-  /// It meets the IP layers, whose callouts can ask for its injection state, and needs `completion`.
-  /// The interface's inbound frames must be diverted.
-  ///
-  /// Mirrors `FwpsInjectNetworkReceiveAsync0`.
-  /// - Throws: what is wrong; then nothing is completed.
-  public func injectNetworkReceive(
-    _ packet: [UInt8], with handle: InjectionHandle, context: UInt64 = 0, interface: UInt32,
-    completion: @escaping InjectionCompletion
-  ) throws(InjectionError) {
-    let name = FramePort.Name(device: interface, direction: .inbound)
-    let (mailboxes, traits) = try injections.find(name, at: nil, with: handle)
-    guard let layout = try? PacketLayout(parsing: packet.span.packetBytes) else {
-      throw .malformedFrame
-    }
-    guard handle.family == (layout.version == .v4 ? .ipv4 : .ipv6) else { throw .handleStale }
-    var chain = InjectableChain()
-    chain.append(.invented(traits.frame(of: packet, layout.version)))
-    let trace = try injections.trace(InjectionTrace(), with: handle, context: context)
-    try start(
-      chain.remaining, [trace], mailboxes, traits, .inboundMACFrameNative, handle, completion)
-  }
-
   private func inject(
     _ frame: consuming InjectableFrame, _ direction: LinkDirection,
     with handle: InjectionHandle, _ context: UInt64, _ layer: Layer, _ interface: UInt32,

@@ -114,11 +114,7 @@ extension FrameTraits {
     guard layout.etherType == .ipv4 || layout.etherType == .ipv6 else { return false }
     let network = layout.network(in: bytes)
     guard let parsed = try? PacketLayout(parsing: network) else { return false }
-    packet.fingerprint = parsed.isFragment ? 0 : parsed.flowFingerprint.rawValue
-    packet.fragmentKey = parsed.isFragment ? parsed.fragmentKey : 0
-    packet.digest = parsed.digest(in: network)
-    packet.isDatagram = parsed.transportProtocol == .udp
-    return parsed.isFragment
+    return packet.identify(parsed, in: network)
   }
 
   /// Notes by what the flow of a frame that is to be injected is known.

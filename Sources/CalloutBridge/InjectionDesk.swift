@@ -67,8 +67,7 @@ final class InjectionDesk: Sendable {
       try handle.require(direction, at: layer, among: state.layers)
       guard layer.medium != .virtualSwitch else { throw .wrongLayer(layer) }
     } else {
-      try handle.require(.network)
-      guard state.isOpen else { throw .closed }
+      _ = try workers(for: handle)
     }
     guard let traits = state.ports[name] else { throw .noInterface(name.device) }
     guard let device = try? LinkDevice.find(index: name.device) else {
@@ -77,6 +76,14 @@ final class InjectionDesk: Sendable {
     // Into a device that is down frames vanish without a word.
     guard device.isUp else { throw .interfaceDown(name.device) }
     return (state.mailboxes, traits)
+  }
+
+  /// The workers, for who sends IP packets.
+  func workers(for handle: InjectionHandle) throws(InjectionError) -> [Mailbox] {
+    let state = state.withLock { $0 }
+    try handle.require(.network)
+    guard state.isOpen else { throw .closed }
+    return state.mailboxes
   }
 
   /// A frame's trace with one more injection.

@@ -78,13 +78,23 @@ extension WorkerState {
       out.contexts.free(clone: packet.handle)
       return .cancelled
     }
+    return inject(
+      bytes, packet, trace, job.traits, mark: mark, priority: priority, offload: offload)
+  }
+
+  /// Injects the bytes of a frame, with what it bears.
+  mutating func inject(
+    _ bytes: [UInt8], _ packet: TaggedPacket, _ trace: InjectionTrace, _ traits: FrameTraits,
+    mark: UInt32 = 0, priority: UInt32 = 0, offload: FrameOffload = FrameOffload()
+  ) -> InjectionStatus {
+    var packet = packet
     do throws(TaggingError) {
-      try out.beginInjection(of: &packet, trace, at: job.traits.injectionPlace)
+      try out.beginInjection(of: &packet, trace, at: traits.injectionPlace)
     } catch {
       out.contexts.free(clone: packet.handle)
       return .insufficientResources
     }
-    let result = job.traits.injector.inject(
+    let result = traits.injector.inject(
       bytes.span.packetBytes, mark: out.contexts.mark(mark, bearing: packet.handle),
       priority: priority, offload: offload)
     if result == .sent {

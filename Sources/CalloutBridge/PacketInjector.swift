@@ -17,11 +17,17 @@ final class PacketInjector: Sendable {
     self.epoch = epoch
   }
 
-  func send(_ bytes: [UInt8], bearing handle: UInt32) throws(InjectionError) {
+  /// Whether packets are marked, so that they are known later.
+  var marks: Bool { field != nil }
+
+  /// Sends a packet that bears `handle`; `isMarked` adds the mark of what we injected.
+  func send(
+    _ bytes: [UInt8], bearing handle: UInt32, isMarked: Bool
+  ) throws(InjectionError) {
     guard let layout = try? PacketLayout(parsing: bytes.span.packetBytes) else {
       throw .refused(errno: 22, text: "the bytes are not an IP packet")
     }
-    let mark = field?.mark(0, bearing: handle, epoch: epoch, injected: true) ?? 0
+    let mark = field?.mark(0, bearing: handle, epoch: epoch, injected: isMarked) ?? 0
     let isIPv6 = layout.version == .v6
     let destination = layout.destinationAddress
     let result = sockets.withLock { sockets -> Result<Void, SystemError> in

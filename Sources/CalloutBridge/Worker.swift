@@ -107,7 +107,7 @@ extension WorkerState {
     var due = housekeeping
     if let deadline = pended.nextDeadline { due = min(due, deadline) }
     if let look = out.contexts.nextLook { due = min(due, look) }
-    if let frame = heldFrames.first { due = min(due, frame.due) }
+    if let frame = heldFrames.nextDue { due = min(due, frame) }
     if ports.contains(where: \.isUnwanted) { due = min(due, now &+ 1_000_000) }
     guard due > now else { return 0 }
     return CInt(min((due - now + 999_999) / 1_000_000, 1000))

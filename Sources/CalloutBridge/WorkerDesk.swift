@@ -7,7 +7,7 @@ package import PacketTagging
 /// Takes the calls of packets that left `classify` to the worker that owns them.
 package final class WorkerDesk: PacketDesk {
   private let mailbox: Mailbox
-  private let injector: PacketInjector
+  let injector: PacketInjector
 
   init(mailbox: Mailbox, injector: PacketInjector) {
     self.mailbox = mailbox
@@ -45,7 +45,7 @@ package final class WorkerDesk: PacketDesk {
     if packet.handle != 0 {
       guard mailbox.post({ $0.out.contexts.noteSent(clone: packet.handle) }) else { throw .closed }
     }
-    try injector.send(bytes, bearing: packet.handle)
+    try injector.send(bytes, bearing: packet.handle, isMarked: true)
   }
 
   /// The queues that somebody has bound.

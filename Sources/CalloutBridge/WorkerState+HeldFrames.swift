@@ -12,17 +12,12 @@ struct HeldFrame: Sendable {
   var metadata: CalloutEngine.FrameMetadata
   var traits: FrameTraits
   var outcome: FrameOutcome
-  /// When it is decided, in nanoseconds of CLOCK_MONOTONIC.
-  var due: UInt64
   var permits: Bool
 }
 
 // Frames that cannot be decided in their ring. Off the way of frames: here memory may be allocated.
 extension WorkerState {
-  /// The most frames that are held; more get the failure policy.
-  static let mostHeldFrames = 8192
-
-  /// Keeps a copy of a frame until its time comes.
+  /// Keeps a copy of a frame until its time comes; where there is no room the failure policy decides.
   mutating func hold(
     _ outcome: FrameOutcome, _ bytes: RawSpan, _ layout: FrameLayout,
     _ metadata: CalloutEngine.FrameMetadata, _ traits: FrameTraits, until: UInt64, permits: Bool
@@ -30,23 +25,19 @@ extension WorkerState {
     let copy = out.rewrittenFrame.contents(of: bytes.copied())
     var held = HeldFrame(
       bytes: copy, layout: layout, metadata: metadata, traits: traits, outcome: outcome,
-      due: until, permits: permits)
-    guard phase == .running, heldFrames.count < Self.mostHeldFrames else {
-      counters.failurePolicyApplied &+= 1
-      held.permits = failurePolicy == .permit
-      return release(held)
+      permits: permits)
+    if phase == .running, heldFrames.add(held, length: copy.count, due: until) {
+      counters.framesHeld &+= 1
+      return
     }
-    counters.framesHeld &+= 1
-    let place = heldFrames.lastIndex { $0.due <= until }.map { $0 + 1 } ?? 0
-    heldFrames.insert(held, at: place)
+    counters.failurePolicyApplied &+= 1
+    held.permits = failurePolicy == .permit
+    release(held)
   }
 
   /// Decides the frames whose time has come; all of them at the engine's end.
   mutating func releaseFrames(all: Bool = false) {
-    while let first = heldFrames.first, all || first.due <= now {
-      heldFrames.removeFirst()
-      release(first)
-    }
+    while let frame = heldFrames.popFirst(at: now, always: all) { release(frame) }
   }
 
   /// Gives a frame to the worker that owns what it bears.

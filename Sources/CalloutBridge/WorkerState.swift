@@ -31,8 +31,7 @@ struct WorkerState: ~Copyable {
   var heldPorts: [HeldObject<FramePort>] = []
   /// What ports that have gone had counted.
   var gonePorts: [FramePort.Name: PortStatistics] = [:]
-  /// Frames that wait for their time, the next first.
-  var heldFrames: [HeldFrame] = []
+  var heldFrames = HeldFrames<HeldFrame>()
   var frameDraft = FrameDraft()
   var batching = FrameBatching()
   /// Frames met so far.

@@ -262,34 +262,5 @@ extension NetnsTests {
         }
       }
     }
-
-    @Test func `an IP packet is given to this host, and known at the IP layers`() async throws {
-      try await withTopology { topology in
-        try topology.silence()
-        let (receiver, ended) = (Receiver(), Completions())
-        let bridge = injectingBridge()
-        let handle = try bridge.makeInjectionHandle(kinds: .network, family: .ipv4)
-        let device = try index(of: "a1")
-        let states = Shared<[String]>([])
-        let policy = framePolicy(
-          [Self.inbound, .inboundTransportV4],
-          packets: { _, out in
-            let (state, context) = out.injectionState(for: handle)
-            states.change { $0.append("\(state) \(context ?? 0)") }
-          }
-        ) { _, _ in }
-        try await running(bridge, policy) {
-          try bridge.injectNetworkReceive(
-            Array(numberedFrame(4)[14...]), with: handle, context: 44, interface: device,
-            completion: ended.note)
-          try await expectSoon { receiver.count == 1 && ended.statuses == [.success] }
-          #expect(states.value == ["injectedBySelf 44"])
-          #expect(throws: InjectionError.malformedFrame) {
-            try bridge.injectNetworkReceive(
-              [1, 2], with: handle, interface: device, completion: ended.note)
-          }
-        }
-      }
-    }
   }
 }

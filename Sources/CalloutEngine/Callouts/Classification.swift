@@ -189,7 +189,7 @@ extension Classification {
     var bytes = original.copyBytes()
     if original.metadata.isChecksumPartial { try Self.finishChecksums(of: &bytes, original.layout) }
     contexts.noteClone(of: packet)
-    return PacketClone(bytes: bytes, like: packet, desk: desk)
+    return PacketClone(bytes: bytes, like: packet, injectionTrace, desk: desk)
   }
 
   /// No device does it for a clone: it is sent as bytes.

@@ -24,6 +24,8 @@ public enum InjectionError: Error, Sendable, Hashable, CustomStringConvertible {
   case completionRequired
   /// The frame's MAC header cannot be read. `STATUS_INVALID_PARAMETER`.
   case malformedFrame
+  /// The packet's headers cannot be read, or it is cut. `STATUS_INVALID_PARAMETER`.
+  case malformedPacket
   /// A handle of IP packets is for one family, IPv4 or IPv6. `STATUS_INVALID_PARAMETER`.
   case familyRequired
   /// The kinds hold bits that mean nothing. `STATUS_FWP_INVALID_FLAGS`.
@@ -50,6 +52,7 @@ public enum InjectionError: Error, Sendable, Hashable, CustomStringConvertible {
     case .completionRequired:
       "only an unaltered original may be injected without a completion function; give one"
     case .malformedFrame: "the frame's MAC header cannot be read; give a whole frame"
+    case .malformedPacket: "the packet cannot be read, or it is cut; give a whole packet"
     case .familyRequired: "a handle of IP packets is for one family; make one for each"
     case .unknownKinds(let bits):
       "0x\(String(bits, radix: 16)) holds unknown kinds; use the bits of InjectionKinds"
@@ -67,7 +70,7 @@ public enum InjectionError: Error, Sendable, Hashable, CustomStringConvertible {
     case .handleStale: 0xc022_0102
     case .wrongLayer: 0xc022_0014
     case .unknownKinds: 0xc022_001e
-    case .completionRequired, .malformedFrame, .familyRequired: 0xc000_000d
+    case .completionRequired, .malformedFrame, .malformedPacket, .familyRequired: 0xc000_000d
     case .interfaceDown: 0xc023_001f
     case .refused, .closed, .noCallout, .tooManyHops, .noInterface: nil
     }

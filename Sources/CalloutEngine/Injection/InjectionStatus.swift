@@ -44,6 +44,14 @@ public struct InjectionStatus: RawRepresentable, Sendable, Hashable, BitwiseCopy
   ///
   /// `STATUS_INVALID_BUFFER_SIZE`.
   public static let invalidBufferSize = InjectionStatus(bits: 0xc000_0206)
+  /// No route leads to the packet's destination.
+  ///
+  /// `STATUS_NETWORK_UNREACHABLE`.
+  public static let networkUnreachable = InjectionStatus(bits: 0xc000_023c)
+  /// The destination does not answer.
+  ///
+  /// `STATUS_HOST_UNREACHABLE`.
+  public static let hostUnreachable = InjectionStatus(bits: 0xc000_023d)
   /// The interface is down.
   ///
   /// `STATUS_NDIS_MEDIA_DISCONNECTED`.
@@ -62,6 +70,8 @@ public struct InjectionStatus: RawRepresentable, Sendable, Hashable, BitwiseCopy
       case 22: .invalidParameter  // EINVAL
       case 90: .invalidBufferSize  // EMSGSIZE
       case 100: .mediaDisconnected  // ENETDOWN
+      case 101: .networkUnreachable  // ENETUNREACH
+      case 113: .hostUnreachable  // EHOSTUNREACH
       default: .unsuccessful
       }
   }
@@ -86,6 +96,8 @@ extension InjectionStatus: CustomStringConvertible {
     case .cancelled: "cancelled"
     case .invalidBufferSize: "frame too long"
     case .mediaDisconnected: "interface down"
+    case .networkUnreachable: "network unreachable"
+    case .hostUnreachable: "host unreachable"
     default: "0x" + String(UInt32(bitPattern: rawValue), radix: 16)
     }
   }

@@ -42,6 +42,20 @@ func refusal(
   }
 }
 
+/// As for frames.
+func refusal(
+  _ outcome: consuming PacketInjectionOutcome, of bytes: [UInt8]? = nil,
+  location: SourceLocation = #_sourceLocation
+) -> InjectionError? {
+  switch consume outcome {
+  case .started: return nil
+  case .refused(let error, let packet):
+    let returned = packet.bytes
+    if let bytes { #expect(returned == bytes, sourceLocation: location) }
+    return error
+  }
+}
+
 /// A frame from the peer of the first link with a datagram for port 7.
 func numberedFrame(
   _ number: UInt8, to destination: [UInt8] = Ends.host, from source: [UInt8] = Ends.peer,
