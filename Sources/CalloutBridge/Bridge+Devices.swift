@@ -77,7 +77,7 @@ extension Bridge {
   /// What an operator should know of the interfaces, and whether all is well with them.
   func checkInterfaces(_ result: inout BridgeStatistics) {
     let (interfaces, policy) = board.withLock { ($0.interfaces, $0.policy?.policy) }
-    guard let policy, policy.layers.contains(where: \.indicatesFrames) else { return }
+    guard let policy, policy.layers.contains(where: \.indicatesDivertedFrames) else { return }
     for name in interfaces.missing {
       result.warnings.append("interface \(name) has gone; its frames are met when it comes again")
     }
