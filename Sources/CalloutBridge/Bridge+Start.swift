@@ -53,6 +53,7 @@ extension Bridge {
           board.withLock { $0.interfaces = InterfaceNames(interfaces, following: before) }
         }
         try prepare(compiled)
+        learnSwitchPorts(for: compiled)
         // While the old policy, which has no filters for them, lets their frames pass.
         try addPorts(for: compiled)
         try await replaceRules(for: compiled.policy)
@@ -118,6 +119,7 @@ extension Bridge {
     commit()
     injections.open(
       board.withLock { $0.workers.map(\.mailbox) }, layers: policy.policy.injectableLayers)
+    learnSwitchPorts(for: policy)
     try addPorts(for: policy)
     guard let firewall else { return try await warnIfNothingComes(policy) }
     do {

@@ -32,6 +32,7 @@ extension WorkerState {
     let bytes = received.datagram(index).slice(from: place.offset, length: place.length)
     let layout = FrameLayout(parsing: bytes)
     var metadata = indication.frameMetadata(length: place.length)
+    switchPorts.describe(&metadata)
     out.beginPacket()
     out.rewrittenFrame.reset()
     let copies = out.contexts.counters.copies

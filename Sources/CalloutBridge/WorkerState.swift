@@ -27,6 +27,7 @@ struct WorkerState: ~Copyable {
   var hooks: (ipv4: HookSet, ipv6: HookSet) = ([], [])
   /// What of bridges' frames it can meet.
   var bridges = BridgeHooks()
+  var switchPorts = SwitchPorts()
   /// The devices whose frames it decides.
   var ports: [FramePort] = []
   /// The same ports, for the way of frames.

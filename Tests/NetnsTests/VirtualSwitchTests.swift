@@ -67,6 +67,8 @@ extension NetnsTests {
             let both = seen.value.filter { $0.sequence == sequence }
             #expect(both.map(\.layer) == Self.layers)
             #expect(both.map(\.ports) == [[through[0], nil], through])
+            #expect(both.map(\.types) == [[.synthetic, nil], [.synthetic, .synthetic]])
+            #expect(both.map(\.network) == [.internal, .internal])
             for frame in both {
               #expect(frame.addresses == [one, two] && frame.bridge == net.bridge)
               #expect(frame.vlan == vlan && frame.isWellFormed && frame.beginsWithMAC)
@@ -76,6 +78,7 @@ extension NetnsTests {
           let sent = seen.value.filter { $0.sequence == 10 }
           #expect(sent.map(\.layer) == [.egressVSwitchEthernet])
           #expect(sent.map(\.ports) == [[net.bridge, net.port(2)]])
+          #expect(sent.map(\.types) == [[.internal, .synthetic]])
           let got = seen.value.filter { $0.sequence == 11 }
           #expect(got.map(\.layer) == [.ingressVSwitchEthernet])
           try await expectAccounting(bridge)
@@ -440,6 +443,8 @@ private struct Seen: Sendable {
   var isWellFormed: Bool
   var beginsWithMAC: Bool
   var isFurtherCopy: Bool
+  var types: [SwitchInterfaceType?]
+  var network: SwitchNetworkType?
 
   init(_ frame: borrowing ClassifiedFrame) {
     layer = frame.layer
@@ -450,6 +455,8 @@ private struct Seen: Sendable {
     vlan = frame.layout.tagControl
     isWellFormed = frame.layout.isWellFormed
     beginsWithMAC = frame.data.byteCount == frame.bytes.byteCount
+    types = [frame.metadata.sourcePortType, frame.metadata.destinationPortType]
+    network = frame.metadata.networkType
     isFurtherCopy = frame.l2IncomingFlags.contains(.reclassifyMultiDestination)
   }
 }
