@@ -165,7 +165,8 @@ let package = Package(
       name: "CalloutLifecycleTests", dependencies: ["CalloutLifecycle"],
       swiftSettings: testSettings),
     .testTarget(
-      name: "CalloutBridgeTests", dependencies: ["CalloutBridge", "LinkLayer"],
+      name: "CalloutBridgeTests",
+      dependencies: ["CalloutBridge", "FirewallRules", "LinkLayer", "NetfilterQueue"],
       swiftSettings: testSettings),
     .testTarget(
       name: "BuiltInCalloutTests",

@@ -37,6 +37,7 @@ extension Bridge {
       guard phase == .running, let policy, let worker = frameWorker,
         let devices = try? LinkDevice.all()
       else { return }
+      if policy.policy.hasSwitchLayers { tellSwitchPorts(devices) }
       let byIndex = Dictionary(devices.map { ($0.index, $0) }) { first, _ in first }
       let before = worker.mailbox.ask { state in
         state.follow(byIndex, gone: gone)
@@ -49,6 +50,23 @@ extension Bridge {
       await retirePorts(for: policy)
       restorePorts(for: policy)
     }
+  }
+
+  /// Has the workers know what stands behind bridges' ports, if the policy asks for their frames.
+  func learnSwitchPorts(for policy: CompiledPolicy) {
+    guard policy.policy.hasSwitchLayers else { return }
+    // Before the devices are read: what happens to them later is not missed.
+    watchDevices()
+    do throws(LinkError) {
+      tellSwitchPorts(try LinkDevice.all())
+    } catch {
+      warn("what stands behind the ports of bridges is not known: \(error)")
+    }
+  }
+
+  private func tellSwitchPorts(_ devices: [LinkDevice]) {
+    let ports = SwitchPorts(devices)
+    for worker in board.withLock({ $0.workers }) { worker.mailbox.post { $0.switchPorts = ports } }
   }
 
   /// Diverts the devices of configured names that have come; a failure is told by `statistics`.
@@ -77,7 +95,7 @@ extension Bridge {
   /// What an operator should know of the interfaces, and whether all is well with them.
   func checkInterfaces(_ result: inout BridgeStatistics) {
     let (interfaces, policy) = board.withLock { ($0.interfaces, $0.policy?.policy) }
-    guard let policy, policy.layers.contains(where: \.indicatesFrames) else { return }
+    guard let policy, policy.layers.contains(where: \.indicatesDivertedFrames) else { return }
     for name in interfaces.missing {
       result.warnings.append("interface \(name) has gone; its frames are met when it comes again")
     }
@@ -86,4 +104,9 @@ extension Bridge {
       result.warnings.append("the frames of interface \(name) are not met: \(fault)")
     }
   }
+}
+
+extension FilterPolicy {
+  /// Whether a filter asks for frames as they cross bridges.
+  var hasSwitchLayers: Bool { layers.contains { $0.medium == .virtualSwitch } }
 }

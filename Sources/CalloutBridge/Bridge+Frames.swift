@@ -23,7 +23,7 @@ extension Bridge {
 
   /// Begins to divert what `policy` needs besides what is diverted; nothing of it if that fails.
   func addPorts(for policy: CompiledPolicy) throws(BridgeError) {
-    guard policy.policy.layers.contains(where: \.indicatesFrames) else { return }
+    guard policy.policy.layers.contains(where: \.indicatesDivertedFrames) else { return }
     // Before the devices are read: what happens to them later is not missed.
     watchDevices()
     let wanted = try portNames(for: policy)
@@ -102,8 +102,7 @@ extension Bridge {
   func portNames(for policy: CompiledPolicy) throws(BridgeError) -> Set<FramePort.Name> {
     let layers = policy.policy.layers
     var directions: [LinkDirection] = []
-    for layer in layers where layer.indicatesFrames {
-      guard layer.medium != .virtualSwitch else { throw .layerNotServed(layer) }
+    for layer in layers where layer.indicatesDivertedFrames {
       let direction: LinkDirection = layer.direction == .inbound ? .inbound : .outbound
       if !directions.contains(direction) { directions.append(direction) }
     }

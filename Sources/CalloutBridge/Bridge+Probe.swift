@@ -14,6 +14,7 @@ extension Bridge {
     features.append(probeQueue("nfqueue", includesConntrack: false))
     features.append(probeQueue("nfqueue-conntrack", includesConntrack: true))
     features += RuleBackend.allCases.map(probe)
+    features.append(probeBridges())
     features.append(await probeMark())
     features += KernelObserver.probe()
     features.append(probeInjection("inject-ipv4", isIPv6: false))
@@ -86,6 +87,27 @@ extension Bridge {
     } catch {
       return KernelFeature(
         name, .unsupported(reason: error.description, remedy: remedy(for: backend)))
+    }
+  }
+
+  /// Whether frames that cross bridges can be queued, which the layers of virtual switches need.
+  private static func probeBridges() -> KernelFeature {
+    let name = "vswitch-ethernet"
+    guard Capability.netAdmin.isEffective else {
+      return KernelFeature(name, .unknown(reason: "probing needs CAP_NET_ADMIN"))
+    }
+    do {
+      try RuleBackend.nft.checkFrames()
+      return KernelFeature(name, .supported)
+    } catch .noBridgeQueue(let reason) {
+      return KernelFeature(
+        name,
+        .unsupported(
+          reason: reason,
+          remedy: "load nft_queue and use a kernel with CONFIG_NFT_QUEUE and "
+            + "CONFIG_NF_TABLES_BRIDGE; the MAC layers of the bridge's ports serve as well"))
+    } catch {
+      return KernelFeature(name, .unknown(reason: error.description))
     }
   }
 

@@ -47,10 +47,14 @@ extension Bridge {
       }
       let before = board.withLock { $0.interfaces }
       do throws(BridgeError) {
+        if let firewall = board.withLock({ $0.firewall }) {
+          try checkSwitchLayers(of: compiled, with: firewall)
+        }
         if let interfaces {
           board.withLock { $0.interfaces = InterfaceNames(interfaces, following: before) }
         }
         try prepare(compiled)
+        learnSwitchPorts(for: compiled)
         // While the old policy, which has no filters for them, lets their frames pass.
         try addPorts(for: compiled)
         try await replaceRules(for: compiled.policy)
@@ -95,6 +99,7 @@ extension Bridge {
       throw .badQueues(first: configuration.firstQueue, count: configuration.queueCount)
     }
     let firewall = try makeFirewall()
+    if let firewall { try checkSwitchLayers(of: policy, with: firewall) }
     let field = try await chooseField()
     let epoch = EpochFile(directory: configuration.stateDirectory).flip()
     if let note = epoch.note { warn(note) }
@@ -116,6 +121,7 @@ extension Bridge {
     injections.open(
       board.withLock { $0.workers.map(\.mailbox) }, layers: policy.policy.injectableLayers)
     removeAbandonedFilters()
+    learnSwitchPorts(for: policy)
     try addPorts(for: policy)
     guard let firewall else { return try await warnIfNothingComes(policy) }
     do {
@@ -134,7 +140,7 @@ extension Bridge {
   private func warnIfNothingComes(_ policy: CompiledPolicy) async throws(BridgeError) {
     // Frames come without rules.
     let layers = policy.policy.layers
-    if !layers.isEmpty, layers.allSatisfy(\.indicatesFrames) { return }
+    if !layers.isEmpty, layers.allSatisfy(\.indicatesDivertedFrames) { return }
     do {
       let uses = try await QueueScan.named(excluding: "")
       let feeds = uses.contains { $0.queues?.overlaps(configuration.queues) ?? true }
@@ -154,6 +160,22 @@ extension Bridge {
       let backend = if let wanted { wanted } else { try RuleBackend.detect() }
       try backend.check()
       return try Firewall(backend: backend, table: configuration.ruleTable)
+    } catch {
+      throw .rules(error)
+    }
+  }
+
+  /// Refuses layers whose frames cannot be brought here.
+  private func checkSwitchLayers(
+    of policy: CompiledPolicy, with firewall: Firewall
+  ) throws(BridgeError) {
+    guard let layer = policy.policy.layers.first(where: { $0.medium == .virtualSwitch }) else {
+      return
+    }
+    do throws(RuleError) {
+      try firewall.backend.checkFrames()
+    } catch .noBridgeQueue(let reason) {
+      throw .layerNotServed(layer, reason: reason)
     } catch {
       throw .rules(error)
     }

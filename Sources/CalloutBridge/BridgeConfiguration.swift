@@ -91,6 +91,14 @@ extension BridgeConfiguration {
   public func ruleSet(for layers: Set<Layer>) -> RuleSet {
     var hooks: [RuleHook: Families] = [:]
     for layer in layers {
+      // Each frame that leaves by a port meets one of two hooks, by whether this host sent it.
+      switch layer {
+      case .ingressVSwitchEthernet: hooks[.prerouting, default: []].insert(.bridge)
+      case .egressVSwitchEthernet:
+        hooks[.forward, default: []].insert(.bridge)
+        hooks[.output, default: []].insert(.bridge)
+      default: break
+      }
       guard let hook = layer.hook.flatMap({ RuleHook(rawValue: $0.rawValue) }) else { continue }
       hooks[hook, default: []].insert(layer.isIPv6 ? .ipv6 : .ipv4)
     }

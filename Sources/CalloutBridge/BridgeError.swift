@@ -36,7 +36,7 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
   /// Frames cannot be told apart without bits of the mark.
   case framesNeedMark
   /// Nothing brings frames to that layer here.
-  case layerNotServed(Layer)
+  case layerNotServed(Layer, reason: String)
   /// Anything else the kernel said.
   case system(SystemError)
 
@@ -68,8 +68,10 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
         + "right in interfaces"
     case .framesNeedMark:
       "filters of MAC layers need bits of the mark; set mark.mask to auto or to a mask"
-    case .layerNotServed(let layer):
-      "nothing brings frames to \(layer.name) yet; use the MAC layers of the bridge's ports"
+    case .layerNotServed(let layer, let reason):
+      "nothing brings frames to \(layer.name) here, since they cannot be queued (\(reason)): use a "
+        + "kernel with nft_queue and nf_tables' bridge family and rules.backend nft, or the MAC layers "
+        + "of the bridge's ports"
     case .system(let error): error.description
     }
   }

@@ -108,7 +108,9 @@ extension FrameTraits {
 
   /// Notes by what a frame's flow is known; true if it is a fragment.
   @discardableResult
-  func identify(_ bytes: RawSpan, _ layout: FrameLayout, _ packet: inout TaggedPacket) -> Bool {
+  static func identify(
+    _ bytes: RawSpan, _ layout: FrameLayout, _ packet: inout TaggedPacket
+  ) -> Bool {
     let hash = layout.flowHash(in: bytes)
     packet.fingerprint = UInt32(truncatingIfNeeded: hash ^ hash >> 32)
     guard layout.etherType == .ipv4 || layout.etherType == .ipv6 else { return false }
@@ -119,7 +121,7 @@ extension FrameTraits {
 
   /// Notes by what the flow of a frame that is to be injected is known.
   func identify(_ bytes: RawSpan, _ packet: inout TaggedPacket) {
-    identify(bytes, layout(of: bytes), &packet)
+    Self.identify(bytes, layout(of: bytes), &packet)
   }
 
   /// Whether a frame can be sent at the port.

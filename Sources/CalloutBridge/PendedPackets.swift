@@ -12,6 +12,8 @@ struct PendedEntry {
   var packet = TaggedPacket()
   var hook = Hook.prerouting
   var isIPv6 = false
+  /// What is known of a bridged frame; nil for packets.
+  var frame: BridgedFrame?
   var leavesByLoopback = false
   /// The devices and bridge ports it came by and leaves by, 0 where there is none.
   var devices: [4 of UInt32] = [0, 0, 0, 0]

@@ -183,7 +183,7 @@ extension WorkerState {
     switch layout.etherType {
     case .ipv4, .ipv6:
       let ours = layout.etherType == .ipv4 ? hooks.ipv4 : hooks.ipv6
-      if !ours.isEmpty {
+      if !ours.isEmpty || bridges.areMet {
         out.contexts.depart(outcome.handle, .anywhere)
       } else if out.contexts.isObserved, out.contexts.observesDelivery {
         out.contexts.leave(outcome.handle, .prerouting, isInbound: false, .exact, layer: layer)
@@ -209,7 +209,7 @@ extension WorkerState {
     out.packet.id = lastFrame
     out.packet.layer = traits.layers[0].rawValue
     out.packet.isInjectedByOther = metadata.isInjectedByOther
-    let isFragment = traits.identify(bytes, layout, &out.packet)
+    let isFragment = FrameTraits.identify(bytes, layout, &out.packet)
     var arrival = Arrival(
       mark: metadata.mark, id: lastFrame, place: traits.place, layer: out.packet.layer,
       fingerprint: out.packet.fingerprint, isBridged: true)

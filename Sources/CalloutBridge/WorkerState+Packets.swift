@@ -17,16 +17,20 @@ extension WorkerState {
     let (policy, callouts) = (policy, heldCallouts)
     var indication = Indication()
     for index in 0..<count {
-      let datagram = received.datagram(index)
       var (offset, start) = (0, 0)
-      while let kind = QueueMessage.next(in: datagram, at: &offset, into: &indication) {
+      while let kind = QueueMessage.next(
+        in: received.datagram(index), at: &offset, into: &indication)
+      {
         switch kind {
+        case .packet where indication.isBridged:
+          serveFrame(&indication, &received, index, policy, callouts.span)
         case .packet:
           indication.metadata.isInjected = out.isInjected(indication.metadata.mark)
-          serve(&indication, datagram, policy, callouts.span)
+          serve(&indication, received.datagram(index), policy, callouts.span)
         case .refused(let errno, let packetID):
           let count =
-            packetID == nil ? 1 : QueueMessage.packetCount(ofRefusalAt: start, in: datagram)
+            packetID == nil
+            ? 1 : QueueMessage.packetCount(ofRefusalAt: start, in: received.datagram(index))
           noteRefusal(errno, packetID, count)
         case .malformed(let packetID):
           noteMalformed(packetID)
@@ -122,7 +126,7 @@ extension WorkerState {
   }
 
   /// Ids are issued in a row; a missing one was lost between kernel and socket.
-  private mutating func noteID(_ id: UInt32) {
+  mutating func noteID(_ id: UInt32) {
     if let lastID {
       let step = id &- lastID
       if step > 1, step < 1 << 31 { counters.idGaps &+= UInt64(step &- 1) }

@@ -14,26 +14,9 @@ extension WorkerState {
     _ packet: borrowing ClassifiedPacket, _ callout: Int32, _ deadline: UInt64,
     _ timeout: PendedEntry.Timeout
   ) {
-    var entry = PendedEntry()
-    entry.deadline = deadline
-    entry.mark = departing.mark
-    entry.packet = departing.packet
-    entry.hook = departing.hook
-    entry.isIPv6 = departing.isIPv6
-    entry.leavesByLoopback = departing.towardsLoopback
-    entry.devices = [
-      packet.metadata.inputDevice, packet.metadata.outputDevice,
-      packet.metadata.physicalInputDevice, packet.metadata.physicalOutputDevice,
-    ]
-    entry.timeout = timeout
-    if out.rewritten.length > 0 {
-      let contents = out.rewritten.contents
-      entry.payload = contents.indices.map { contents[$0] }
-    }
-    guard phase == .running, let ticket = pended.insert(entry) else {
+    guard let ticket = keep(departing, packet.metadata, deadline, timeout) else {
       return fail(unsettled, departing, .expired)
     }
-    counters.pended &+= 1
     _ = unsettled.keepWaiting()
     let number = Int(callout)
     guard number >= 0, number < callouts.count else { return }
@@ -41,6 +24,33 @@ extension WorkerState {
       PendedPacket(
         bytes: packet.copyBytes(), layout: packet.layout, layer: packet.layer,
         metadata: packet.metadata, ticket: ticket, desk: desk))
+  }
+
+  /// Notes a packet or frame that is to wait; nil if it cannot.
+  mutating func keep(
+    _ departing: Departing, _ metadata: PacketMetadata, _ deadline: UInt64,
+    _ timeout: PendedEntry.Timeout
+  ) -> UInt64? {
+    var entry = PendedEntry()
+    entry.deadline = deadline
+    entry.mark = departing.mark
+    entry.packet = departing.packet
+    entry.hook = departing.hook
+    entry.isIPv6 = departing.isIPv6
+    entry.frame = departing.frame
+    entry.leavesByLoopback = departing.towardsLoopback
+    entry.devices = [
+      metadata.inputDevice, metadata.outputDevice,
+      metadata.physicalInputDevice, metadata.physicalOutputDevice,
+    ]
+    entry.timeout = timeout
+    if out.rewritten.length > 0 {
+      let contents = out.rewritten.contents
+      entry.payload = contents.indices.map { contents[$0] }
+    }
+    guard phase == .running, let ticket = pended.insert(entry) else { return nil }
+    counters.pended &+= 1
+    return ticket
   }
 
   /// Carries out a decision; a ticket that ran out decides nothing.
@@ -84,7 +94,7 @@ extension WorkerState {
       entry.packet.id, verdicts: socket.verdicts, failure: failureVerdict)
     var departing = Departing(
       packet: entry.packet, mark: entry.mark, hook: entry.hook, isIPv6: entry.isIPv6,
-      towardsLoopback: entry.leavesByLoopback)
+      towardsLoopback: entry.leavesByLoopback, frame: entry.frame)
     if flushes.mayHaveTaken(entry.packet.id) { departing.certainty = .inferred }
     out.rewritten.restore(entry.payload)
     switch decision {

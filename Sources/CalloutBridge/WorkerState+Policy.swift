@@ -61,6 +61,7 @@ extension WorkerState {
       guard let hook = layer.hook else { continue }
       if layer.isIPv6 { hooks.ipv6.insert(HookSet(hook)) } else { hooks.ipv4.insert(HookSet(hook)) }
     }
+    bridges = BridgeHooks(policy)
     // Where this fails, more is copied than needed.
     try? reconfigure(new.options)
   }

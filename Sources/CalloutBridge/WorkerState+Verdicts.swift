@@ -26,6 +26,8 @@ struct Departing {
   var hook: Hook
   var isIPv6: Bool
   var towardsLoopback: Bool
+  /// What is known of a bridged frame; nil for packets.
+  var frame: BridgedFrame?
   /// Whether the kernel surely still has it.
   var certainty = Certainty.exact
 }
@@ -44,7 +46,21 @@ extension WorkerState {
       isIPv6: packet.layer.isIPv6, towardsLoopback: packet.metadata.outputDevice == 1)
     if decision.isFailing { return fail(unsettled, departing, .blocked) }
     switch decision.outcome {
-    case .permit:
+    case .pend(let deadline):
+      pend(unsettled, departing, packet, decision.callout, deadline, .failurePolicy)
+    case .hold(let until, let permits):
+      pend(unsettled, departing, packet, -1, until, permits ? .permit : .block)
+    default:
+      carryOut(decision.outcome, unsettled, departing)
+    }
+  }
+
+  /// Gives a packet or frame that does not wait its verdict.
+  mutating func carryOut(
+    _ outcome: Decision.Outcome, _ unsettled: consuming UnsettledPacket, _ departing: Departing
+  ) {
+    switch outcome {
+    case .permit, .pend, .hold:
       counters.permitted &+= 1
       permit(unsettled, departing)
     case .block:
@@ -61,10 +77,6 @@ extension WorkerState {
       settle(
         unsettled, .requeue(queue, bypass: failurePolicy == .permit),
         bearing: departing.packet.handle, departing)
-    case .pend(let deadline):
-      pend(unsettled, departing, packet, decision.callout, deadline, .failurePolicy)
-    case .hold(let until, let permits):
-      pend(unsettled, departing, packet, -1, until, permits ? .permit : .block)
     }
   }
 
@@ -73,15 +85,23 @@ extension WorkerState {
   /// Where another hook of ours can meet it, its contexts live on; where none can, they end and our
   /// field leaves the mark.
   mutating func permit(_ unsettled: consuming UnsettledPacket, _ departing: Departing) {
+    if let frame = departing.frame {
+      let handle = letGo(frame, bearing: departing.packet.handle, departing.certainty)
+      return settle(unsettled, .accept, bearing: handle, departing)
+    }
     var handle = departing.packet.handle
-    let departure = Departure(from: departing.hook, towardsLoopback: departing.towardsLoopback)
+    var departure = Departure(from: departing.hook, towardsLoopback: departing.towardsLoopback)
     let ours = departing.isIPv6 ? hooks.ipv6 : hooks.ipv4
+    // Through a bridge device it comes to that one's ports.
+    let isLast =
+      departure == .postrouting || departure == .output && !ours.contains(HookSet(.postrouting))
+    if bridges.egress, isLast { departure = .anywhere }
     if handle != 0 {
       let isInbound = departing.hook == .input
       let isFollowed =
         out.contexts.isObserved
         && (out.contexts.observesDelivery || !isInbound && departing.hook != .prerouting)
-      if !departure.followers.intersection(ours).isEmpty {
+      if departure == .anywhere || !departure.followers.intersection(ours).isEmpty {
         if out.rewritten.length > 0 { noteRewrittenFlow(handle) }
         out.contexts.depart(handle, departure, isInbound: isInbound)
       } else if isFollowed {
@@ -100,6 +120,7 @@ extension WorkerState {
   mutating func drop(
     _ unsettled: consuming UnsettledPacket, _ departing: Departing, _ reason: RemovalReason
   ) {
+    if let frame = departing.frame { complete(frame, departing.packet.handle) }
     out.contexts.finish(
       departing.packet.handle, reason, departing.certainty, layer: departing.packet.layer)
     unsettled.settle(.drop, mergeable: pended.count == 0)
@@ -136,6 +157,9 @@ extension WorkerState {
     if out.rewritten.length > 0 {
       counters.rewritten &+= 1
       unsettled.settle(verdict, mark: newMark, payload: out.rewritten.contents)
+    } else if let header = departing.frame?.header {
+      counters.rewritten &+= 1
+      unsettled.settle(verdict, mark: newMark, header: header)
     } else {
       unsettled.settle(verdict, mark: newMark, mergeable: pended.count == 0)
     }

@@ -25,6 +25,9 @@ struct WorkerState: ~Copyable {
   var counters = WorkerCounters()
   /// The hooks of ours that IPv4 and IPv6 packets can meet.
   var hooks: (ipv4: HookSet, ipv6: HookSet) = ([], [])
+  /// What of bridges' frames it can meet.
+  var bridges = BridgeHooks()
+  var switchPorts = SwitchPorts()
   /// The devices whose frames it decides.
   var ports: [FramePort] = []
   /// The same ports, for the way of frames.

@@ -60,8 +60,8 @@ extension Classification {
     _ frame: borrowing ClassifiedFrame, _ policy: borrowing CompiledPolicy,
     _ callouts: Span<HeldObject<Callout>>, hits: inout [UInt64]
   ) -> Decision {
-    isFrame = true
-    defer { isFrame = false }
+    isDiverted = frame.layer.indicatesDivertedFrames
+    defer { isDiverted = false }
     return decide(frame, policy, callouts, hits: &hits)
   }
 

@@ -16,16 +16,20 @@ extension Firewall {
   }
 
   private static func nftText(_ ruleSet: RuleSet) -> String {
-    var lines = [
-      "table inet \(ruleSet.table) {}", "flush table inet \(ruleSet.table)",
-      "table inet \(ruleSet.table) {",
-    ]
-    for hook in ruleSet.hooks.keys.sorted() {
+    TableKind.allCases.map { nftText(ruleSet, $0) }.joined()
+  }
+
+  private static func nftText(_ ruleSet: RuleSet, _ kind: TableKind) -> String {
+    let rules = ruleSet.planned(in: kind)
+    guard kind == .inet || !rules.isEmpty else { return "" }
+    let table = "table \(kind.name) \(ruleSet.table)"
+    var lines = ["\(table) {}", "flush \(table)", "\(table) {"]
+    for hook in Set(rules.map(\.hook)).sorted() {
       let chain = hook.chain(priority: ruleSet.priority)
       lines.append("  chain \(chain) {")
       lines.append(
         "    type filter hook \(hook.name) priority \(ruleSet.priority); policy accept;")
-      for rule in ruleSet.planned where rule.hook == hook { lines.append("    \(rule.nftText)") }
+      for rule in rules where rule.hook == hook { lines.append("    \(rule.nftText)") }
       lines.append("  }")
     }
     return (lines + ["}", ""]).joined(separator: "\n")
@@ -47,7 +51,7 @@ extension Firewall {
 extension PlannedRule {
   /// The rule in nft's syntax.
   fileprivate var nftText: String {
-    var words = ["meta nfproto \(family)"]
+    var words = family == .bridge ? [] : ["meta nfproto \(family)"]
     if let passMark {
       words.append("meta mark & \(hexadecimal(passMark.mask)) != \(hexadecimal(passMark.value))")
     }

@@ -10,6 +10,9 @@ enum IPTablesBackend {
   /// Returns what the replaced rules had counted, in packets.
   static func apply(_ ruleSet: RuleSet) async throws(RuleError) -> UInt64 {
     try ruleSet.validate()
+    guard ruleSet.planned(in: .bridge).isEmpty else {
+      throw .noBridgeQueue(reason: "iptables knows no frames")
+    }
     guard ruleSet.priority == RuleSet.manglePriority else {
       throw .invalidRuleSet("iptables rules stand in the mangle table: the priority must be -150")
     }

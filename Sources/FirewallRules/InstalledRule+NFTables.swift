@@ -6,9 +6,13 @@ extension InstalledRule {
   /// Reads a rule that ``PlannedRule/steps(_:)`` made; nil if it is anything else.
   init?(_ rule: NFRule, hook: RuleHook, priority: Int32) {
     var reader = ExpressionReader(rule.expressions)
-    guard reader.takesMeta(NFT_META_NFPROTO.rawValue),
-      let family = reader.comparison(NFT_CMP_EQ.rawValue)?.byte(at: 0).flatMap({ Families($0) })
-    else { return nil }
+    var family = Families.bridge
+    if rule.family != TableKind.bridge.rawValue {
+      guard reader.takesMeta(NFT_META_NFPROTO.rawValue),
+        let found = reader.comparison(NFT_CMP_EQ.rawValue)?.byte(at: 0).flatMap({ Families($0) })
+      else { return nil }
+      family = found
+    }
     var passMark: MarkMatch?
     if reader.takesMeta(NFT_META_MARK.rawValue) {
       guard let mask = reader.take("bitwise")?.data(NFTA_BITWISE_MASK.rawValue)?.native32(at: 0),

@@ -57,7 +57,7 @@ public enum MarkScan {
 extension NFRule {
   /// True for rules of ours in our nft table, and in our chains of iptables' nft front end.
   func isOurs(_ table: String) -> Bool {
-    if family == NFTablesBackend.family, self.table == table {
+    if TableKind(rawValue: family) != nil, self.table == table {
       return InstalledRule(self, hook: .output, priority: 0) != nil
     }
     return origin == .iptables && self.table == "mangle"

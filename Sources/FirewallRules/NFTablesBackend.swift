@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// Our rules in an nft table of our own.
+/// Our rules in nft tables of our own, one for IP packets and one for the frames of bridges.
 ///
 /// What never happens here: the removal of a base chain other than by ``remove(table:)``. The kernel
 /// drops every packet waiting in any queue of the network namespace when a base chain is unhooked,
@@ -17,50 +17,74 @@ enum NFTablesBackend {
     try rehearse(ruleSet, with: backend)
     var counted: UInt64 = 0
     try change("apply table \(ruleSet.table)") { () throws(RuleError) in
-      let held = try OurTable.read(ruleSet.table)
-      counted = held.decoded.reduce(0) { $0 &+ $1.packets }
+      let all = try OurTable.all(ruleSet.table)
+      counted = all.flatMap(\.decoded).reduce(0) { $0 &+ $1.packets }
       var transaction = NFTransaction()
-      transaction.addTable(ruleSet.table)
-      for rule in held.ours { transaction.deleteRule(rule) }
-      for hook in ruleSet.hooks.keys.sorted() {
-        let name = hook.chain(priority: ruleSet.priority)
-        if let chain = held.chains.first(where: { $0.name == name }) {
-          guard chain.ourHook == hook, chain.priority == ruleSet.priority else {
-            throw .leftoverChain(table: ruleSet.table, chain: name, found: chain.shape)
-          }
-        } else {
-          transaction.addChain(name, in: ruleSet.table, hook: (hook, ruleSet.priority))
+      for held in all {
+        // Who wants no frames gets no table for them.
+        guard held.kind == .inet || held.exists || !ruleSet.planned(in: held.kind).isEmpty else {
+          continue
         }
-      }
-      for rule in ruleSet.planned {
-        transaction.addRule(
-          rule.steps(backend), to: rule.hook.chain(priority: rule.priority), in: ruleSet.table)
+        transaction.kind = held.kind
+        try replace(held, by: ruleSet, with: backend, in: &transaction)
       }
       return transaction
     }
     return counted
   }
 
+  private static func replace(
+    _ held: OurTable, by ruleSet: RuleSet, with backend: RuleBackend,
+    in transaction: inout NFTransaction
+  ) throws(RuleError) {
+    let wanted = ruleSet.planned(in: held.kind)
+    transaction.addTable(ruleSet.table)
+    for rule in held.ours { transaction.deleteRule(rule) }
+    for hook in Set(wanted.map(\.hook)).sorted() {
+      let name = hook.chain(priority: ruleSet.priority)
+      if let chain = held.chains.first(where: { $0.name == name }) {
+        guard chain.ourHook == hook, chain.priority == ruleSet.priority else {
+          throw .leftoverChain(table: ruleSet.table, chain: name, found: chain.shape)
+        }
+      } else {
+        transaction.addChain(name, in: ruleSet.table, hook: (hook, ruleSet.priority))
+      }
+    }
+    for rule in wanted {
+      transaction.addRule(
+        rule.steps(backend), to: rule.hook.chain(priority: rule.priority), in: ruleSet.table)
+    }
+  }
+
   /// Lets the kernel check the rules of `ruleSet` and take them back; nothing is left or hooked.
   static func rehearse(_ ruleSet: RuleSet, with backend: RuleBackend) throws(RuleError) {
+    let packets = ruleSet.planned(in: .inet)
     do throws(RuleError) {
-      try rehearse(ruleSet, with: backend, family: family)
+      try rehearse(packets, with: backend, NFTransaction())
     } catch {
       guard backend == .nftCompat, error.meansUnsupported else { throw error }
       // The kernel loads the module of an xtables target for a family that xtables has, not inet.
-      try? rehearse(ruleSet, with: backend, family: 2 /* NFPROTO_IPV4 */)
-      try rehearse(ruleSet, with: backend, family: family)
+      try? rehearse(packets, with: backend, NFTransaction(foreignFamily: 2 /* NFPROTO_IPV4 */))
+      try rehearse(packets, with: backend, NFTransaction())
+    }
+    let frames = ruleSet.planned(in: .bridge)
+    guard !frames.isEmpty else { return }
+    do throws(RuleError) {
+      try rehearse(frames, with: backend, NFTransaction(.bridge))
+    } catch {
+      guard error.meansUnsupported else { throw error }
+      throw .noBridgeQueue(reason: "\(error)")
     }
   }
 
   private static func rehearse(
-    _ ruleSet: RuleSet, with backend: RuleBackend, family: UInt8
+    _ rules: [PlannedRule], with backend: RuleBackend, _ empty: NFTransaction
   ) throws(RuleError) {
     let table = "callout_rehearsal_\(getpid())"
-    var transaction = NFTransaction(family: family)
+    var transaction = empty
     transaction.addTable(table)
     transaction.addChain("rules", in: table)
-    for rule in ruleSet.planned { transaction.addRule(rule.steps(backend), to: "rules", in: table) }
+    for rule in rules { transaction.addRule(rule.steps(backend), to: "rules", in: table) }
     // There is no such chain: the transaction must fail, by this alone.
     transaction.deleteChain("rehearsal_only", in: table)
     let last = transaction.operations.count - 1
@@ -79,36 +103,40 @@ enum NFTablesBackend {
   static func empty(table: String) throws(RuleError) {
     try change("empty table \(table)") { () throws(RuleError) in
       var transaction = NFTransaction()
-      for rule in try OurTable.read(table).ours { transaction.deleteRule(rule) }
+      for held in try OurTable.all(table) {
+        transaction.kind = held.kind
+        for rule in held.ours { transaction.deleteRule(rule) }
+      }
       return transaction
     }
   }
 
-  /// Deletes our rules and chains, which unhooks these, and our table unless others use it too.
+  /// Deletes our rules and chains, which unhooks these, and our tables unless others use them too.
   static func remove(table: String) throws(RuleError) {
     try change("remove table \(table)") { () throws(RuleError) in
-      let held = try OurTable.read(table)
       var transaction = NFTransaction()
-      guard held.exists else { return transaction }
-      if held.isOnlyOurs {
-        transaction.deleteTable(table)
-        return transaction
+      for held in try OurTable.all(table) where held.exists {
+        transaction.kind = held.kind
+        if held.isOnlyOurs {
+          transaction.deleteTable(table)
+          continue
+        }
+        for rule in held.ours { transaction.deleteRule(rule) }
+        for chain in held.removableChains { transaction.deleteChain(chain.name, in: table) }
       }
-      for rule in held.ours { transaction.deleteRule(rule) }
-      for chain in held.removableChains { transaction.deleteChain(chain.name, in: table) }
       return transaction
     }
   }
 
-  /// What our table holds; nil if it has no chain at all.
+  /// What our tables hold; nil if they have no chain at all.
   static func installed(table: String) throws(RuleError) -> InstalledRules? {
-    let held = try OurTable.read(table)
-    guard !held.chains.isEmpty else { return nil }
+    let all = try OurTable.all(table)
+    guard all.contains(where: { !$0.chains.isEmpty }) else { return nil }
     var found = InstalledRules(backend: .nft, table: table)
-    found.hooks = Set(held.chains.compactMap(\.ourHook))
-    found.rules = held.decoded
-    found.unrecognized = held.others.map(\.place)
-    if held.ours.contains(where: { $0.expressions.contains { $0.name == "target" } }) {
+    found.hooks = Set(all.flatMap(\.chains).compactMap(\.ourHook))
+    found.rules = all.flatMap(\.decoded)
+    found.unrecognized = all.flatMap(\.others).map(\.place)
+    if all.flatMap(\.ours).contains(where: { $0.expressions.contains { $0.name == "target" } }) {
       found.backend = .nftCompat
     }
     found.sort()
@@ -129,9 +157,6 @@ enum NFTablesBackend {
       }
     }
   }
-
-  /// `NFPROTO_INET`, the family of our table.
-  static let family: UInt8 = 1
 }
 
 extension RuleHook {
@@ -145,11 +170,11 @@ extension RuleHook {
 extension PlannedRule {
   /// The rule as nf_tables expressions.
   func steps(_ backend: RuleBackend) -> [NFTransaction.Step] {
-    var steps: [NFTransaction.Step] = [.matchFamily(family)]
+    var steps: [NFTransaction.Step] = family == .bridge ? [] : [.matchFamily(family)]
     if let passMark { steps.append(.unlessMark(passMark)) }
     steps.append(.counter)
     steps.append(
-      backend == .nft
+      backend == .nft || family == .bridge
         ? .queue(queues, bypass: bypass) : .queueTarget(queues, bypass: bypass))
     return steps
   }

@@ -47,17 +47,19 @@ struct NFTablesDump {
     return dump
   }
 
-  /// How many chains, sets, maps, objects and flow tables an `inet` table holds; nil without it.
+  /// How many chains, sets, maps, objects and flow tables one of our tables holds; nil without it.
   ///
   /// Corresponds to `NFTA_TABLE_USE`.
-  static func uses(ofTable table: String) throws(RuleError) -> UInt32? {
+  static func uses(
+    ofTable table: String, _ kind: TableKind
+  ) throws(RuleError) -> UInt32? {
     for message in try list(NFT_MSG_GETTABLE, what: "list nft tables") {
       guard let family = message.payload.byte(at: 0),
         let attributes = NetlinkAttributes(message.payload.dropFirst(4)),
         let name = attributes.string(NFTA_TABLE_NAME.rawValue),
         let uses = attributes.big32(NFTA_TABLE_USE.rawValue)
       else { throw .malformedAnswer(from: "nf_tables", detail: "a table") }
-      if family == NFTablesBackend.family, name == table { return uses }
+      if family == kind.rawValue, name == table { return uses }
     }
     return nil
   }

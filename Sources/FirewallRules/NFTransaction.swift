@@ -22,11 +22,22 @@ struct NFTransaction {
     case queueTarget(ClosedRange<UInt16>, bypass: Bool)
   }
 
-  private let family: UInt16
+  /// What is added or deleted next is in tables of this kind.
+  var kind: TableKind { didSet { family = UInt16(kind.rawValue) } }
+  private var family: UInt16
   private static let messageRoom = 8192
 
-  /// An empty batch, for tables of one family.
-  init(family: UInt8 = NFTablesBackend.family) { self.family = UInt16(family) }
+  /// An empty batch.
+  init(_ kind: TableKind = .inet) {
+    self.kind = kind
+    family = UInt16(kind.rawValue)
+  }
+
+  /// An empty batch for tables of a family in which we have none.
+  init(foreignFamily family: UInt8) {
+    kind = .inet
+    self.family = UInt16(family)
+  }
 
   // MARK: Changes
 

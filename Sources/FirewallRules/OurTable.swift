@@ -2,11 +2,26 @@
 
 import CNFTables
 
-/// Our nft table as one look found it: what in it is ours, and what others have put there.
+/// The families of nf_tables in which we have a table.
+enum TableKind: UInt8, CaseIterable {
+  /// `NFPROTO_INET`.
+  case inet = 1
+  /// `NFPROTO_BRIDGE`.
+  case bridge = 7
+
+  /// The kind whose rules are for `families`.
+  init(of families: Families) { self = families == .bridge ? .bridge : .inet }
+
+  /// nft's word for it.
+  var name: String { "\(self)" }
+}
+
+/// One of our nft tables as one look found it: what in it is ours, and what others have put there.
 ///
 /// A chain is ours if it has the name, hook and priority that we would give it, a rule if it stands
 /// in such a chain and says what ours say. Nothing else is ever changed or deleted.
 struct OurTable {
+  let kind: TableKind
   private(set) var exists = false
   /// All chains, ours or not.
   private(set) var chains: [NFChain] = []
@@ -19,17 +34,24 @@ struct OurTable {
   /// How many chains, sets, maps, objects and flow tables the kernel counts in it.
   private var uses: UInt32 = 0
 
-  static func read(_ table: String) throws(RuleError) -> OurTable {
+  /// Our tables of all kinds, those that are not there too.
+  static func all(_ table: String) throws(RuleError) -> [OurTable] {
     let dump = try NFTablesDump.read()
-    var found = OurTable()
-    if let uses = try NFTablesDump.uses(ofTable: table) {
+    var all: [OurTable] = []
+    for kind in TableKind.allCases { all.append(try read(table, kind, dump)) }
+    return all
+  }
+
+  private static func read(
+    _ table: String, _ kind: TableKind, _ dump: NFTablesDump
+  ) throws(RuleError) -> OurTable {
+    var found = OurTable(kind: kind)
+    if let uses = try NFTablesDump.uses(ofTable: table, kind) {
       found.exists = true
       found.uses = uses
     }
-    found.chains = dump.chains.filter {
-      $0.family == NFTablesBackend.family && $0.table == table
-    }
-    for rule in dump.rules where rule.family == NFTablesBackend.family && rule.table == table {
+    found.chains = dump.chains.filter { $0.family == kind.rawValue && $0.table == table }
+    for rule in dump.rules where rule.family == kind.rawValue && rule.table == table {
       if let chain = dump.chain(of: rule), let hook = chain.ourHook, let priority = chain.priority,
         let decoded = InstalledRule(rule, hook: hook, priority: priority)
       {
@@ -41,6 +63,8 @@ struct OurTable {
     }
     return found
   }
+
+  private init(kind: TableKind) { self.kind = kind }
 
   /// True if nothing of others is in it.
   var isOnlyOurs: Bool {

@@ -14,7 +14,7 @@ extension QueueScan {
     let dump = try NFTablesDump.read()
     let legacy = try await LegacyTables.rules().filter { !$0.rule.isOurs(ruleSet.table) }
     var hazards: [String] = []
-    if ruleSet.hooks[.output].map({ !$0.isEmpty }) ?? false {
+    if ruleSet.planned(in: .inet).contains(where: { $0.hook == .output }) {
       hazards += (dump.copies(at: .output) + LegacyTables.copies(legacy, at: .output)).map {
         "\($0) copies packets at output, where they are queued too: every copy would be copied "
           + "again without end; put it at prerouting or leave output out"

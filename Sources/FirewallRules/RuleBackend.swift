@@ -48,6 +48,19 @@ public enum RuleBackend: String, Sendable, CaseIterable {
   }
 }
 
+extension RuleBackend {
+  /// Throws unless the frames of bridges can be queued here by this means; leaves no trace, as
+  /// ``detect()``.
+  ///
+  /// - Throws: ``RuleError/noBridgeQueue(reason:)`` where the kernel or the means cannot.
+  public func checkFrames() throws(RuleError) {
+    guard self != .iptables else { throw .noBridgeQueue(reason: "iptables knows no frames") }
+    var frames = RuleSet.probe
+    frames.hooks = [.forward: .bridge]
+    try NFTablesBackend.rehearse(frames, with: self)
+  }
+}
+
 extension RuleSet {
   /// The smallest set that exercises every expression we use.
   static let probe = RuleSet(

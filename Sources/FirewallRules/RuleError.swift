@@ -8,6 +8,8 @@ public enum RuleError: Error, Equatable, Sendable {
   case refused(operation: String, errno: Int32, message: String?)
   /// Neither the kernel nor the host has what is needed.
   case unsupported(String)
+  /// The frames of bridges cannot be queued here.
+  case noBridgeQueue(reason: String)
   /// A program is not installed.
   case missingProgram(String)
   /// A program ran and failed.
@@ -33,7 +35,7 @@ public enum RuleError: Error, Equatable, Sendable {
   var meansUnsupported: Bool {
     switch self {
     case .refused(_, let errno, _): KernelErrno.absences.contains(errno)
-    case .unsupported: true
+    case .unsupported, .noBridgeQueue: true
     default: false
     }
   }
@@ -48,6 +50,9 @@ extension RuleError: CustomStringConvertible {
       return "\(operation): \(SystemError.text(for: errno))\(detail)\(KernelErrno.remedy(errno))"
     case .unsupported(let what):
       return "\(what): load nft_queue or xt_NFQUEUE, or install iptables"
+    case .noBridgeQueue(let reason):
+      return "the frames of bridges cannot be queued (\(reason)): use a kernel with nft_queue and "
+        + "nf_tables' bridge family and the back end nft, or the MAC layers of the bridge's ports"
     case .missingProgram(let name):
       return "\(name) is not installed: install it, or choose another rules backend"
     case .programFailed(let command, let status, let message):

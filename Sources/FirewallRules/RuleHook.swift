@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A place in the IP stack where rules of ours can hand packets to a queue.
+/// A place in the IP stack, or on bridges, where rules of ours can hand packets to a queue.
 ///
-/// The raw values are the kernel's. Corresponds to `NF_INET_PRE_ROUTING` … `NF_INET_POST_ROUTING`.
+/// The raw values are the kernel's. Corresponds to `NF_INET_PRE_ROUTING` … `NF_INET_POST_ROUTING`,
+/// and to `NF_BR_PRE_ROUTING` … `NF_BR_POST_ROUTING`.
 public enum RuleHook: UInt8, CaseIterable, Sendable {
   /// Every packet that arrives on an interface, before routing.
   case prerouting = 0
@@ -27,9 +28,9 @@ extension RuleHook: Comparable {
   public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 }
 
-/// The address families that a rule is for.
+/// The families of packets that a rule is for.
 public struct Families: OptionSet, Sendable, Hashable, CustomStringConvertible {
-  /// Bit 0 is IPv4, bit 1 is IPv6.
+  /// Bit 0 is IPv4, bit 1 is IPv6, bit 2 is a bridge's frames.
   public let rawValue: UInt8
 
   /// Makes a set from its bits; unknown bits are kept and mean nothing.
@@ -43,19 +44,20 @@ public struct Families: OptionSet, Sendable, Hashable, CustomStringConvertible {
   ///
   /// Corresponds to `NFPROTO_IPV6`.
   public static let ipv6 = Families(rawValue: 2)
+  /// Frames of any kind that cross a bridge's ports.
+  ///
+  /// Corresponds to `NFPROTO_BRIDGE`.
+  public static let bridge = Families(rawValue: 4)
   /// IPv4 and IPv6.
   public static let both: Families = [.ipv4, .ipv6]
 
   /// The one-family sets in this set, IPv4 first.
-  public var each: [Families] { [.ipv4, .ipv6].filter(contains) }
+  public var each: [Families] { [.ipv4, .ipv6, .bridge].filter(contains) }
 
-  /// `ipv4`, `ipv6` or `ipv4+ipv6`.
+  /// `ipv4`, `ipv6+bridge` and so on.
   public var description: String {
-    switch self {
-    case .ipv4: "ipv4"
-    case .ipv6: "ipv6"
-    case .both: "ipv4+ipv6"
-    default: "none"
-    }
+    let names = zip(["ipv4", "ipv6", "bridge"], [Families.ipv4, .ipv6, .bridge])
+    let present = names.filter { contains($0.1) }.map(\.0)
+    return present.isEmpty ? "none" : present.joined(separator: "+")
   }
 }

@@ -21,13 +21,17 @@ public struct MarkMatch: Sendable, Hashable, CustomStringConvertible {
 ///
 /// One rule is made for each hook and family, so each has its own counter.
 public struct RuleSet: Sendable, Equatable {
-  /// The name of the nft table, in the `inet` family; in capitals the prefix of iptables chains.
+  /// The name of the nft table in the `inet` family, and of another in the `bridge` family where
+  /// frames are wanted; in capitals the prefix of iptables chains.
   public var table: String
   /// The queue numbers; flows are spread over them by hash.
   ///
   /// Corresponds to `--queue-balance`.
   public var queues: ClosedRange<UInt16>
   /// The hooks to take packets at, and the families taken there.
+  ///
+  /// The `nft` and `nft-compat` back ends alone know ``Families/bridge``, and only where the kernel
+  /// has the `queue` statement: xtables has no target that queues frames.
   public var hooks: [RuleHook: Families]
   /// True if packets go on when nobody listens, false if they are dropped then.
   ///
@@ -95,6 +99,11 @@ public struct RuleSet: Sendable, Equatable {
           passMark: passMark)
       }
     }
+  }
+
+  /// The rules that go into our table of a kind.
+  func planned(in kind: TableKind) -> [PlannedRule] {
+    planned.filter { TableKind(of: $0.family) == kind }
   }
 }
 

@@ -33,6 +33,11 @@ public struct Indication: BitwiseCopyable, Sendable {
   @inlinable
   public init() {}
 
+  /// Whether it is a frame on a bridge, of whatever protocol.
+  ///
+  /// `NFPROTO_BRIDGE`.
+  @inlinable public var isBridged: Bool { family == 7 }
+
   /// The packet's id in its queue.
   ///
   /// `NFQA_PACKET_HDR`.

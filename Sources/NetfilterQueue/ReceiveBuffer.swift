@@ -44,6 +44,15 @@ public struct ReceiveBuffer: ~Copyable {
     return count
   }
 
+  /// Writes over a part of a received datagram, inside its slot.
+  mutating func write<Value: FixedWidthInteger & BitwiseCopyable>(
+    _ value: Value, _ index: Int, _ offset: Int
+  ) {
+    precondition(index >= 0 && index < count)
+    precondition(offset >= 0 && offset <= slotBytes - MemoryLayout<Value>.size)
+    unsafe (bytes + index * slotBytes + offset).storeBytes(of: value, as: Value.self)
+  }
+
   /// One received datagram, cut to its slot, valid until the next `fill`.
   @_lifetime(borrow self)
   public func datagram(_ index: Int) -> RawSpan {

@@ -38,6 +38,18 @@ public struct UnsettledPacket: ~Copyable {
     discard self
   }
 
+  /// Decides the frame and gives it a new MAC header.
+  ///
+  /// See `VerdictBatch.append` for `header`.
+  public consuming func settle(
+    _ verdict: Verdict, mark: UInt32? = nil, header: BridgedHeader
+  ) {
+    unsafe verdicts._withUnsafeGuaranteedRef {
+      $0.append(id, verdict, mark: mark, header: header)
+    }
+    discard self
+  }
+
   /// Hands the duty on to whoever keeps the packet waiting; the caller now answers for the id.
   public consuming func keepWaiting() -> UInt32 {
     let id = id

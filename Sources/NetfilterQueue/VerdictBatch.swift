@@ -24,6 +24,7 @@ public final class VerdictBatch {
   private static let sendAttempts = 1000
   private static let plainBytes = 32
   private static let markBytes = 8
+  private static let tagBytes = 20
 
   private let buffer: UnsafeMutableRawPointer
   private let state: UnsafeMutablePointer<State>
@@ -109,6 +110,31 @@ public final class VerdictBatch {
     unsafe state.pointee.used += length
   }
 
+  /// Adds a verdict with a new MAC header of a bridged frame, whose old one must have been of
+  /// `BridgedHeader.length` bytes too: the kernel would lose the frame otherwise.
+  ///
+  /// `NFQA_L2HDR`, `NFQA_VLAN`.
+  public func append(_ id: UInt32, _ verdict: Verdict, mark: UInt32?, header: BridgedHeader) {
+    let head = Self.plainBytes + (mark == nil ? 0 : Self.markBytes)
+    let link = 4 + BridgedHeader.length
+    let linkEnd = head + (link + 3) & ~3
+    let length = linkEnd + (header.tag == nil ? 0 : Self.tagBytes)
+    unsafe state.pointee.verdicts &+= 1
+    let message = unsafe begin(id, verdict.rawValue, length)
+    if let mark { unsafe Self.put(mark, at: message + Self.plainBytes) }
+    unsafe Self.put(UInt16(link), UInt16(CNF_ATTRIBUTE_L2HDR), at: message + head)
+    for index in header.link.indices {
+      unsafe message.storeBytes(
+        of: header.link[index], toByteOffset: head + 4 + index, as: UInt8.self)
+    }
+    for padding in (head + link)..<linkEnd {
+      unsafe message.storeBytes(of: 0, toByteOffset: padding, as: UInt8.self)
+    }
+    if let tag = header.tag { unsafe Self.put(tag: tag, at: message + linkEnd) }
+    unsafe state.pointee.last = -1
+    unsafe state.pointee.used += length
+  }
+
   /// Sends what has been added.
   ///
   /// The kernel carries the packets on inside this call.
@@ -175,6 +201,26 @@ public final class VerdictBatch {
     unsafe message.storeBytes(of: verdict.bigEndian, toByteOffset: 24, as: UInt32.self)
     unsafe message.storeBytes(of: id.bigEndian, toByteOffset: 28, as: UInt32.self)
     return unsafe message
+  }
+
+  /// A nest of protocol and control information, each in network order.
+  private static func put(tag: UInt32, at nest: UnsafeMutableRawPointer) {
+    unsafe put(UInt16(tagBytes), UInt16(CNF_ATTRIBUTE_VLAN) | 0x8000 /* NLA_F_NESTED */, at: nest)
+    let parts = [UInt16(tag >> 16), UInt16(truncatingIfNeeded: tag)] as [2 of UInt16]
+    for index in parts.indices {
+      let part = unsafe nest + 4 + index * 8
+      // NFQA_VLAN_PROTO, NFQA_VLAN_TCI.
+      unsafe put(6, UInt16(1 + index), at: part)
+      unsafe part.storeBytes(of: parts[index].bigEndian, toByteOffset: 4, as: UInt16.self)
+      unsafe part.storeBytes(of: 0, toByteOffset: 6, as: UInt16.self)
+    }
+  }
+
+  private static func put(
+    _ length: UInt16, _ type: UInt16, at attribute: UnsafeMutableRawPointer
+  ) {
+    unsafe attribute.storeBytes(of: length, as: UInt16.self)
+    unsafe attribute.storeBytes(of: type, toByteOffset: 2, as: UInt16.self)
   }
 
   private static func put(_ mark: UInt32, at attribute: UnsafeMutableRawPointer) {

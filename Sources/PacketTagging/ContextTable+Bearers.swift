@@ -213,6 +213,12 @@ extension ContextTable {
     entries[slot].isParked = true
   }
 
+  /// Tells that a layer is done with a bearer.
+  package mutating func complete(_ handle: UInt32, _ kind: LifeEventKind, layer: UInt16) {
+    guard let slot = slot(handle) else { return }
+    emitForAll(kind, slot, .exact, layer: layer)
+  }
+
   /// Counts one more round of a packet through `hook`; gives it a handle to count by if it has
   /// none.
   ///

@@ -18,7 +18,7 @@ public enum Hook: UInt8, CaseIterable, Sendable, BitwiseCopyable {
 
 /// A set of hooks, and of the places before the first and behind the last where frames are met.
 public struct HookSet: OptionSet, Sendable, BitwiseCopyable {
-  /// One bit a hook, by its number, and two more.
+  /// One bit a hook, by its number, and three more.
   public let rawValue: UInt8
   /// From bits.
   @inlinable
@@ -30,6 +30,8 @@ public struct HookSet: OptionSet, Sendable, BitwiseCopyable {
   @inlinable public static var receivedFrames: HookSet { HookSet(rawValue: 1 << 5) }
   /// Where frames are met that a device is about to send.
   @inlinable public static var sentFrames: HookSet { HookSet(rawValue: 1 << 6) }
+  /// Where frames are met that are about to leave a bridge by one of its ports.
+  @inlinable public static var bridgedFrames: HookSet { HookSet(rawValue: 1 << 7) }
 }
 
 /// Where a packet was let go, which tells the hooks it can come to next.
@@ -38,7 +40,7 @@ package enum Departure: Int, BitwiseCopyable, Sendable {
   case prerouting = 0
   /// From OUTPUT towards the loopback device: it leaves, and arrives on this host again.
   case loopbackOutput = 1
-  /// From FORWARD or OUTPUT, towards POSTROUTING.
+  /// From FORWARD or OUTPUT, towards POSTROUTING; or as a frame that leaves a bridge.
   case output = 2
   case postrouting = 3
   /// Where nothing is met any more: from INPUT, or as a frame that is sent.
@@ -71,7 +73,7 @@ package enum Departure: Int, BitwiseCopyable, Sendable {
     case .loopbackOutput: [HookSet(.postrouting), HookSet(.prerouting), HookSet(.input)]
     case .loopback: [HookSet(.prerouting), HookSet(.input)]
     case .postrouting: .sentFrames
-    case .anywhere: HookSet(rawValue: 0x7f)
+    case .anywhere: HookSet(rawValue: 0xff)
     case .end, .sharer: []
     }
   }

@@ -28,6 +28,9 @@ extension Layer {
   /// One more than the highest number of a layer: the size of tables that are indexed by layers.
   @inlinable public static var tableSize: Int { 74 }
 
+  /// Whether frames are indicated here that are taken out of a device, and do not wait in the kernel.
+  @inlinable public var indicatesDivertedFrames: Bool { rawValue >= 56 && rawValue < 72 }
+
   /// The layers at which frames are indicated.
   public static let frameLayers = allCases.filter(\.indicatesFrames)
 

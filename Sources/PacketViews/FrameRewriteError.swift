@@ -24,6 +24,8 @@ public enum FrameRewriteError: Error, Sendable, Hashable {
   case noRoom
   /// The replacement's length differs, which the kernel would not take.
   case headerLengthChanged(from: Int, to: Int)
+  /// A bridge takes back new addresses, EtherType and outermost VLAN tag only.
+  case notOnBridges
   /// One call stands for a whole chain, so no single frame can be rewritten.
   ///
   /// `STATUS_INVALID_PARAMETER`.
@@ -49,6 +51,9 @@ extension FrameRewriteError: CustomStringConvertible {
     case .noRoom: "no room before the frame; give a buffer with four bytes before it for each tag"
     case .headerLengthChanged(let old, let new):
       "MAC header would be \(new) bytes instead of \(old); keep its length"
+    case .notOnBridges:
+      "a bridged frame can get other addresses, another EtherType, a VLAN tag where it has none, or "
+        + "another in the place of its only one; do the rest at a MAC layer of a port"
     case .invalidParameter:
       "a chain is decided as a whole; use a vector callout to rewrite single frames"
     }

@@ -177,12 +177,19 @@ import Testing
     }
     #expect(try value(.macLocalAddress, Make.ipv4(17), isRawIP: true) == nil)
     #expect(try value(.etherType, Make.ipv4(17), isRawIP: true) == 0x0800)
-    for field in [Field.vSwitchID, .vSwitchSourceVMID, .vSwitchTenantNetworkID, .ipProtocol] {
+    for field in [
+      Field.vSwitchID, .vSwitchSourceVMID, .vSwitchTenantNetworkID, .ipProtocol,
+      .vSwitchNetworkType, .vSwitchSourceInterfaceType,
+    ] {
       #expect(try value(field, at: .ingressVSwitchEthernet) == nil, "\(field)")
     }
     var metadata = FrameMetadata()
     (metadata.bridgeIndex, metadata.sourcePort, metadata.destinationPort) = (3, 4, 5)
+    (metadata.sourcePortType, metadata.destinationPortType) = (.internal, .synthetic)
+    metadata.networkType = .external
     for (field, expected) in [
+      (.vSwitchNetworkType, 3), (.vSwitchSourceInterfaceType, 3),
+      (.vSwitchDestinationInterfaceType, 1),
       (.vSwitchID, 3), (.vSwitchSourceInterfaceID, 4), (.vSwitchDestinationInterfaceID, 5),
     ] as [(Field, UInt128)] {
       #expect(try value(field, at: .egressVSwitchEthernet, metadata: metadata) == expected)

@@ -72,6 +72,37 @@ extension KernelTests {
       #expect(listing() == loaded)
     }
 
+    @Test func `frames of bridges: our text, our rules, and both tables in one transaction`()
+      async throws
+    {
+      var wanted = rules()
+      wanted.hooks = [.prerouting: .bridge, .forward: .bridge, .output: [.ipv4, .bridge]]
+      let before = try generation()
+      try await firewall.apply(wanted)
+      #expect(try generation() == before + 1)
+      let loaded = Namespace.shell("nft list ruleset")
+      #expect(try await firewall.diff(wanted).isEmpty)
+      #expect(loaded.components("queue ") == 4)
+      // Less is wanted: the chains stay, empty.
+      try await firewall.apply(rules())
+      #expect(Namespace.shell("nft list table bridge callout").components("hook ") == 3)
+      #expect(!Namespace.shell("nft list table bridge callout").contains("queue"))
+      try await firewall.remove()
+      #expect(Namespace.shell("nft list ruleset").isEmpty)
+      let text = Firewall.render(wanted, backend: .nft)
+      #expect(Namespace.shell("nft -f - <<'END'\n\(text)END").isEmpty)
+      #expect(try await firewall.diff(wanted).isEmpty, "text is read back as what it says")
+      #expect(try await firewall.installed()?.rules.count == 4)
+      try await firewall.apply(wanted)
+      #expect(Namespace.shell("nft list ruleset") == loaded)
+      try await firewall.empty()
+      #expect(try await firewall.installed()?.rules.isEmpty == true)
+      // What others keep in it stays.
+      Namespace.shell("nft add chain bridge callout mine")
+      try await firewall.remove()
+      #expect(Namespace.shell("nft list tables").split(separator: "\n") == ["table bridge callout"])
+    }
+
     @Test func `text that is loaded over our rules replaces them and keeps the chains`()
       async throws
     {

@@ -45,6 +45,47 @@ import Kernel
     #expect(text.contains("chain forward_p10 {\n    type filter hook forward priority 10;"))
   }
 
+  @Test func `the frames of bridges get a table of their own`() {
+    let rules = RuleSet(
+      queues: 5...6, hooks: [.prerouting: .bridge, .output: [.ipv4, .bridge]], bypass: true)
+    #expect(
+      Firewall.render(rules, backend: .nft) == """
+        table inet callout {}
+        flush table inet callout
+        table inet callout {
+          chain output {
+            type filter hook output priority -150; policy accept;
+            meta nfproto ipv4 counter queue flags bypass to 5-6
+          }
+        }
+        table bridge callout {}
+        flush table bridge callout
+        table bridge callout {
+          chain prerouting {
+            type filter hook prerouting priority -150; policy accept;
+            counter queue flags bypass to 5-6
+          }
+          chain output {
+            type filter hook output priority -150; policy accept;
+            counter queue flags bypass to 5-6
+          }
+        }
+
+        """)
+    #expect(Families([.ipv6, .bridge]).description == "ipv6+bridge")
+    #expect(!Firewall.render(ruleSet, backend: .nft).contains("bridge"))
+  }
+
+  @Test func `iptables has no rules for frames and says so`() async {
+    let rules = RuleSet(queues: 5...6, hooks: [.forward: .bridge], bypass: true)
+    let error = await #expect(throws: RuleError.self) {
+      try await IPTablesBackend.apply(rules)
+    }
+    #expect(error == .noBridgeQueue(reason: "iptables knows no frames"))
+    #expect(error?.description.contains("MAC layers") == true)
+    #expect(throws: RuleError.self) { try RuleBackend.iptables.checkFrames() }
+  }
+
   @Test func `iptables rules are printed as restore input by family`() {
     let expected = """
       # Rules after ours in the same built-in chain never see queued or bypassed packets.

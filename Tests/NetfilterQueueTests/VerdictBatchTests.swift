@@ -69,6 +69,28 @@ func reference(
 @Suite struct VerdictBatchTests {
   let wire = Wire()
 
+  @Test(arguments: [nil, 0x1234_5678] as [UInt32?], [nil, 0x8100_a064] as [UInt32?])
+  func `F78: a bridged frame's new header goes as L2HDR, its tag as a nest beside it`(
+    mark: UInt32?, tag: UInt32?
+  ) {
+    var link: [14 of UInt8] = .init(repeating: 0)
+    for index in link.indices { link[index] = UInt8(index + 1) }
+    wire.batch.append(7, .accept, mark: mark, header: BridgedHeader(link: link, tag: tag))
+    wire.batch.append(8, .accept, mark: nil, mergeable: true)
+    var body: [UInt8] = [0, 0] + big(UInt16(31000))
+    body += attribute(2, big(UInt32(1)) + big(UInt32(7)))
+    if let mark { body += attribute(3, big(mark)) }
+    body += attribute(20, (1...14).map { UInt8($0) })
+    if let tag {
+      let parts = attribute(1, big(UInt16(tag >> 16))) + attribute(2, big(UInt16(tag & 0xffff)))
+      body += attribute(19 | 0x8000, parts)
+    }
+    var expected = message(0x0301, body)
+    expected[6] = 1  // NLM_F_REQUEST
+    #expect(wire.sent() == expected + reference(8, 1))
+    #expect(wire.batch.verdictCount == 2)
+  }
+
   @Test(
     arguments: [
       (.accept, 1), (.drop, 0), (.repeat, 4), (.stop, 5), (.requeue(7, bypass: false), 0x7_0003),

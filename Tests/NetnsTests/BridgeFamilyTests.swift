@@ -88,7 +88,8 @@ extension NetnsTests {
   }
 }
 
-private let hasBridgeQueue =
+/// Whether frames of bridges can be queued.
+let hasBridgeQueue =
   (try? Shell.run("printf 'table bridge t { chain c { queue to 1; }; }' | nft -c -f -")) != nil
 
 /// A queue of frames, all of which get one verdict.

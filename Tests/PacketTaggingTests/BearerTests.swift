@@ -27,6 +27,33 @@ import Testing
     #expect(rig.story() == ["delivered"] && rig.counters.live == 0)
   }
 
+  @Test(arguments: [(Departure.anywhere, false), (.output, true), (.postrouting, true)])
+  func `a frame that leaves a bridge by a second port is a clone`(
+    departure: Departure, isAlwaysCopy: Bool
+  ) {
+    let tag = rig.tag()
+    let packet = rig.tagged([(1, tag)])
+    rig.table.depart(packet.handle, departure)
+    let first = rig.meet(packet.handle, atPlace: .bridgedFrames)
+    #expect(rig.get(tag, first) == 1 && rig.counters.copies == (isAlwaysCopy ? 1 : 0))
+    rig.table.depart(first.handle, .output)
+    #expect(rig.get(tag, rig.meet(packet.handle, atPlace: .bridgedFrames)) == 1)
+    #expect(rig.counters.copies == (isAlwaysCopy ? 2 : 1))
+    // Where it left, it can still be sent, or come by POSTROUTING where IP sees bridged frames.
+    _ = rig.meet(packet.handle, atPlace: .sentFrames)
+    #expect(rig.counters.copies == (isAlwaysCopy ? 2 : 1))
+    #expect(Set(rig.story()) == ["cloned_by_netio"])
+  }
+
+  @Test func `that a layer is done is told of each context`() {
+    let packet = rig.tagged([(1, rig.tag()), (2, rig.tag())])
+    rig.table.complete(packet.handle, .vSwitchIngressComplete, layer: 72)
+    rig.table.complete(0, .vSwitchIngressComplete, layer: 72)
+    let events = rig.events()
+    #expect(events.map(\.kind) == [.vSwitchIngressComplete, .vSwitchIngressComplete])
+    #expect(events.map(\.context) == [1, 2] && events.allSatisfy { $0.layer == 72 })
+  }
+
   static let illegal: [(Hook, Hook)] = [
     (.prerouting, [.prerouting, .output]), (.input, Hook.allCases),
     (.forward, [.prerouting, .input, .forward, .output]),

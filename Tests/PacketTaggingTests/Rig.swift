@@ -88,10 +88,22 @@ final class Rig {
   func meet(
     _ handle: UInt32, at hook: Hook, flow: UInt32 = Rig.flow, isBridged: Bool = false
   ) -> TestPacket {
-    let new = packet(layer: Layer(hook: hook, isIPv6: false), flow: flow)
+    meet(
+      packet(layer: Layer(hook: hook, isIPv6: false), flow: flow), handle, HookSet(hook), flow,
+      isBridged: isBridged)
+  }
+
+  /// A frame with `handle` in its mark comes to a place on a bridge or at a device.
+  func meet(_ handle: UInt32, atPlace place: HookSet) -> TestPacket {
+    meet(packet(layer: .egressVSwitchEthernet), handle, place, Rig.flow, isBridged: true)
+  }
+
+  private func meet(
+    _ new: TestPacket, _ handle: UInt32, _ place: HookSet, _ flow: UInt32, isBridged: Bool
+  ) -> TestPacket {
     let encounter = table.meet(
       Arrival(
-        mark: table.mark(0xff00_00ff, bearing: handle), id: new.packet.id, place: HookSet(hook),
+        mark: table.mark(0xff00_00ff, bearing: handle), id: new.packet.id, place: place,
         layer: new.packet.layer, fingerprint: flow, isBridged: isBridged))
     switch encounter {
     case .untagged: break

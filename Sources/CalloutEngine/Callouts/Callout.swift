@@ -77,6 +77,11 @@ open class Callout {
   /// Decide it when you can, from any thread; dropping it applies the failure policy.
   open func pended(_ packet: consuming PendedPacket) {}
 
+  /// Takes over a bridged frame for which `classify` called `pend` and which no filter blocked after.
+  ///
+  /// Decide it when you can, from any thread; dropping it applies the failure policy.
+  open func pended(_ frame: consuming PendedFrame) {}
+
   /// Learns of filters that name the callout.
   ///
   /// Mirrors `notifyFn`.

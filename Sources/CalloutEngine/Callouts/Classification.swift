@@ -31,8 +31,8 @@ public struct Classification: ~Copyable {
   package var packet = TaggedPacket()
   package var rewritten = RewrittenPacket()
   package var rewrittenFrame = RewrittenFrame()
-  /// A frame is classified, which cannot wait in the kernel.
-  var isFrame = false
+  /// A diverted frame is classified, which cannot wait in the kernel.
+  var isDiverted = false
   /// What is known of the packets that this engine has injected.
   var injections = InjectionRecords()
   /// Where what is classified was taken from: a device's frames in one direction, 0 for hooks.
@@ -91,7 +91,7 @@ public struct Classification: ~Copyable {
   ///
   /// `NF_QUEUE`.
   public mutating func requeue(to queue: UInt16) throws(RequeueError) {
-    guard !isFrame else { throw .notAtLayer }
+    guard !isDiverted else { throw .notAtLayer }
     if contexts.now &- boundQueuesTime >= Self.boundQueuesAge || boundQueues.isEmpty {
       boundQueues = desk.boundQueues()
       boundQueuesTime = contexts.now
@@ -114,7 +114,7 @@ public struct Classification: ~Copyable {
 
   /// Keeps the packet waiting for a time, then permits or blocks it.
   ///
-  /// A frame is absorbed, and a copy of it injected again when the time has come.
+  /// A diverted frame is absorbed, and a copy of it injected again when the time has come.
   public mutating func hold(for time: Duration, thenPermit permits: Bool) {
     answer = .hold(until: contexts.now &+ Self.nanoseconds(time), permits: permits)
   }
@@ -126,8 +126,8 @@ public struct Classification: ~Copyable {
 
   /// Whether what is classified waits in the kernel; counts the answers of those that do not.
   private mutating func canWait() -> Bool {
-    if isFrame { events.answersRefused &+= 1 }
-    return !isFrame
+    if isDiverted { events.answersRefused &+= 1 }
+    return !isDiverted
   }
 
   /// Nanoseconds of a positive duration, at most an hour.

@@ -13,7 +13,8 @@ public enum RequeueError: Error, Sendable, Hashable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .notBound(let queue): "nobody has bound queue \(queue); start its program first"
-    case .notAtLayer: "frames wait in no queue; requeue packets of IP layers only"
+    case .notAtLayer:
+      "diverted frames wait in no queue; requeue packets of IP layers or frames of bridges"
     }
   }
 }

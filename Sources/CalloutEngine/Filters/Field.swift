@@ -78,7 +78,7 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
   case ndisPhysicalMediaType
   /// The interface's type as IANA numbers it.
   case interfaceType
-  /// The tenant's network on a bridge.
+  /// The tenant's network on a bridge; no frame has it, Linux bridges have no tenants.
   case vSwitchTenantNetworkID
   /// The bridge, by its device index.
   case vSwitchID
@@ -86,15 +86,15 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
   case vSwitchNetworkType
   /// The port by which the frame came, by its device index.
   case vSwitchSourceInterfaceID
-  /// The type of that port.
+  /// What stands behind that port: a `SwitchInterfaceType`.
   case vSwitchSourceInterfaceType
-  /// The machine behind that port.
+  /// The machine behind that port; no frame has it, the kernel knows none.
   case vSwitchSourceVMID
   /// The port by which the frame leaves, by its device index.
   case vSwitchDestinationInterfaceID
-  /// The type of that port.
+  /// What stands behind that port: a `SwitchInterfaceType`.
   case vSwitchDestinationInterfaceType
-  /// The machine behind that port.
+  /// The machine behind that port; no frame has it, the kernel knows none.
   case vSwitchDestinationVMID
 
   /// What values a field takes.

@@ -12,8 +12,13 @@ extension Classification {
     _ original: borrowing ClassifiedFrame,
     _ change: (inout FrameEdit) throws(FrameRewriteError) -> Void
   ) throws(FrameRewriteError) {
-    do {
-      try rewrittenFrame.apply(change, original)
+    do throws(FrameRewriteError) {
+      var rewritten = rewrittenFrame
+      try rewritten.apply(change, original)
+      if original.layer.medium == .virtualSwitch, rewritten.bridgedHeader(of: original) == nil {
+        throw .notOnBridges
+      }
+      rewrittenFrame = rewritten
     } catch {
       events.rewritesRefused &+= 1
       throw error

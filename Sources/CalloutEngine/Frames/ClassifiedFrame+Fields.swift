@@ -33,6 +33,10 @@ extension ClassifiedFrame {
     case .vSwitchID: return known(metadata.bridgeIndex)
     case .vSwitchSourceInterfaceID: return known(metadata.sourcePort)
     case .vSwitchDestinationInterfaceID: return known(metadata.destinationPort)
+    case .vSwitchNetworkType: return metadata.networkType.map { UInt128($0.rawValue) }
+    case .vSwitchSourceInterfaceType: return metadata.sourcePortType.map { UInt128($0.rawValue) }
+    case .vSwitchDestinationInterfaceType:
+      return metadata.destinationPortType.map { UInt128($0.rawValue) }
     default: return nil
     }
   }

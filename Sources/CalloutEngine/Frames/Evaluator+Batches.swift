@@ -18,7 +18,7 @@ extension Classification {
     guard policy.takesSeveral(at: layer, forms) else {
       return evaluateEach(&batch, in: memory, at: layer, policy, callouts, hits: &hits)
     }
-    isFrame = true
+    isDiverted = true
     selection.reserve(batch.capacity)
     for index in batch.progress.indices {
       batch.progress[index] = FrameBatch.Progress(position: filters.first)
@@ -56,7 +56,7 @@ extension Classification {
         askChain(filter, form, &batch, isFinal: true, memory, layer, callouts)
       }
     }
-    isFrame = false
+    isDiverted = false
   }
 
   /// Where no callout takes several frames at once.

@@ -30,6 +30,12 @@ public struct FrameMetadata: BitwiseCopyable, Sendable {
   public var sourcePort: UInt32 = 0
   /// The port's device index by which the frame leaves the bridge, 0 if unknown.
   public var destinationPort: UInt32 = 0
+  /// What stands behind the source port, nil if unknown.
+  public var sourcePortType: SwitchInterfaceType?
+  /// What stands behind the destination port, nil if unknown.
+  public var destinationPortType: SwitchInterfaceType?
+  /// How far the bridge's frames can go, nil if unknown.
+  public var networkType: SwitchNetworkType?
   /// Whether the kernel kept the outermost VLAN tag beside the frame; in `bytes` it is in its place.
   public var isTagBeside = false
   /// Injected by this engine.

@@ -34,7 +34,7 @@ package struct RewrittenFrame: BitwiseCopyable, Sendable {
   }
 
   @_lifetime(borrow self)
-  private borrowing func header() -> RawSpan {
+  borrowing func header() -> RawSpan {
     storage.span.packetBytes.slice(from: Int(start), length: Int(length))
   }
 
