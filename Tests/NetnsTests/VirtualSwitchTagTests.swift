@@ -120,7 +120,7 @@ extension NetnsTests.VirtualSwitch {
     async throws
   {
     try await withSwitch { net in
-      let copies = Shared<[SeenFrame]>([])
+      let copies = Shared<[SwitchedFrame]>([])
       let log = EventLog()
       let bridge = makeBridge { $0.lifecycle = .automatic }
       let tag = bridge.makeTag(named: "t")
@@ -132,7 +132,7 @@ extension NetnsTests.VirtualSwitch {
           if frame.layer == .ingressVSwitchEthernet {
             try? out.associate(sequence, with: tag, notify: notify)
           } else if (try? out.retrieve(tag)) == sequence {
-            copies.change { $0.append(SeenFrame(frame)) }
+            copies.change { $0.append(SwitchedFrame(frame)) }
           }
         }
       ) {

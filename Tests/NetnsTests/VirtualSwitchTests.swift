@@ -49,11 +49,11 @@ extension NetnsTests {
       async throws
     {
       try await withSwitch { net in
-        let seen = Shared<[SeenFrame]>([])
+        let seen = Shared<[SwitchedFrame]>([])
         let bridge = makeBridge()
         try await running(
           bridge,
-          framePolicy(switchLayers) { frame, _ in seen.change { $0.append(SeenFrame(frame)) } }
+          framePolicy(switchLayers) { frame, _ in seen.change { $0.append(SwitchedFrame(frame)) } }
         ) {
           let receiver = Receiver(in: "p2")
           let here = Receiver()
@@ -192,7 +192,7 @@ extension NetnsTests {
     {
       try await withSwitch { net in
         let refused = Shared<[FrameRewriteError]>([])
-        let leaving = Shared<[SeenFrame]>([])
+        let leaving = Shared<[SwitchedFrame]>([])
         let two = net.station(2)
         let bridge = makeBridge()
         try await running(
@@ -200,7 +200,7 @@ extension NetnsTests {
           framePolicy(switchLayers) { frame, out in
             guard let sequence = frame.sequence else { return }
             if frame.layer == .egressVSwitchEthernet {
-              return leaving.change { $0.append(SeenFrame(frame)) }
+              return leaving.change { $0.append(SwitchedFrame(frame)) }
             }
             do throws(FrameRewriteError) {
               try out.rewrite(frame) { edit throws(FrameRewriteError) in

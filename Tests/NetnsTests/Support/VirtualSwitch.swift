@@ -22,7 +22,7 @@ struct Switch {
 }
 
 /// What a callout saw of a frame.
-struct SeenFrame: Sendable {
+struct SwitchedFrame: Sendable {
   var layer: Layer
   var sequence: UInt64?
   var ports: [UInt32?]
