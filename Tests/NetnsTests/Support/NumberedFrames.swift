@@ -5,7 +5,8 @@ import Synchronization
 
 /// Sends frames of mixed sizes that bear the numbers of four flows.
 final class NumberedSender {
-  private static let sizes = [24, 60, 64, 100, 576, 1000, 1400, 1514]
+  static let sizes = [24, 60, 64, 100, 576, 1000, 1400, 1514]
+  private let sizes: [Int]
   private let descriptor: Int32
   private var next: [UInt32] = [0, 0, 0, 0]
   private var sent = 0
@@ -14,12 +15,15 @@ final class NumberedSender {
   private let isPatient: Bool
 
   /// A patient one sends a frame again that the kernel dropped in the call.
-  init(in namespace: String? = nil, _ device: String, isPatient: Bool = true) {
+  init(
+    in namespace: String? = nil, _ device: String, sizes: [Int] = sizes, isPatient: Bool = true
+  ) {
+    self.sizes = sizes
     self.isPatient = isPatient
     descriptor = packetSocket(in: namespace, device, 0)
     let isHost = namespace == nil
     frame = (isHost ? Ends.peer + Ends.host : Ends.host + Ends.peer) + [0x88, 0xb5]
-    frame += [UInt8](repeating: 0, count: 1500)
+    frame += [UInt8](repeating: 0, count: sizes.max() ?? 0)
   }
 
   deinit { Glibc.close(descriptor) }
@@ -29,7 +33,7 @@ final class NumberedSender {
       let flow = sent & 3
       frame[14] = UInt8(flow)
       for byte in 0..<4 { frame[15 + byte] = UInt8(truncatingIfNeeded: next[flow] >> (byte * 8)) }
-      let size = Self.sizes[(sent * 7 + sent / 8) & 7]
+      let size = sizes[(sent * 7 + sent / 8) % sizes.count]
       while Glibc.send(descriptor, frame, size, 0) < 0, isPatient {
         // The device may go before the sender.
         if errno != ENOBUFS { return }
