@@ -31,7 +31,10 @@ BUNDLE += ["--testing-library", "swift-testing"]
 # Their rules and queues must not meet those of other tests.
 NAMESPACED = ("FirewallRulesTests", "NetnsTests")
 # Those of the queues' suites that depend on the kernel.
-SUITES_IN_GUEST = ("Bearers", "BridgeFamily", "Divert(Priority|RawIP|Traffic)", "Fates", "Lifecycle")
+SUITES_IN_GUEST = (
+    "Bearers", "BridgeFamily", "Divert(Death|Neighbours|Priority|RawIP|Traffic)",
+    "Fates", "FrameLayers", "Lifecycle",
+)
 # Those of the daemon's tests that depend on the kernel, and not on the machine's speed.
 IN_GUEST = (
     "test_lifecycle.py",
