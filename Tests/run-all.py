@@ -32,8 +32,8 @@ BUNDLE += ["--testing-library", "swift-testing"]
 NAMESPACED = ("FirewallRulesTests", "NetnsTests")
 # Those of the queues' suites that depend on the kernel.
 SUITES_IN_GUEST = (
-    *("Bearers", "BridgeFamily", "Divert(Priority|RawIP|Traffic)", "Fates", "Lifecycle"),
-    "VirtualSwitch",
+    *("Bearers", "BridgeFamily", "Divert(Death|Neighbours|Priority|RawIP|Traffic)", "Fates"),
+    *("FrameLayers", "Lifecycle", "VirtualSwitch"),
 )
 # Those of the daemon's tests that depend on the kernel, and not on the machine's speed.
 IN_GUEST = (

@@ -34,7 +34,8 @@ enum DivertHook: ~Copyable, Sendable {
   /// Attaches a program to what a helper sends, in the way that is wanted or the first that there
   /// is; returns its link, nil if it hangs by clsact and goes with the helper.
   static func linkHelper(
-    _ program: borrowing OwnedDescriptor, _ helper: borrowing TapDevice, by wanted: DivertAttachment?
+    _ program: borrowing OwnedDescriptor, _ helper: borrowing TapDevice,
+    by wanted: DivertAttachment?
   ) throws(DivertError) -> OwnedDescriptor? {
     if wanted != .clsact {
       do throws(SystemError) {

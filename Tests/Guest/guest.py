@@ -25,7 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".build/guest"
 BUNDLE = ROOT / ".build/debug/calloutPackageTests.xctest"
-PROGRAMS = [ROOT / ".build/release/calloutd", ROOT / ".build/release/calloutctl"]
+NAMES = ("release/calloutd", "release/calloutctl", "debug/frame-holder")
+PROGRAMS = [ROOT / ".build" / name for name in NAMES]
 FOLDERS = [ROOT / "Tests", ROOT / "rules", ROOT / "Sources/Examples"]
 NEEDED = ("apt-get", "dpkg-query", "cpio", "depmod", "setpriv", "qemu-system-x86_64")
 # What no test opens.

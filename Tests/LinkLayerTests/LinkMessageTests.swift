@@ -88,17 +88,18 @@ struct LinkMessageTests {
 
   @Test(arguments: ["callout_gateway:[1]", "cls_other:[3]", ""])
   func `a filter of another name is not ours`(_ name: String) {
-    guard case .filter(let filter) = Self.read(Self.message(type: 44, Self.filter(name: name))).first
-    else {
+    let message = Self.message(type: 44, Self.filter(name: name))
+    guard case .filter(let filter) = Self.read(message).first else {
       Issue.record("no filter")
       return
     }
     #expect(ClsactFilter(filter) == nil)
   }
 
-  @Test(arguments: [
-    ([], 29), ([50], 29), ([29, 40], 28), ([10], 9), ([2, 9], 1), ([1, 5], 2), ([1, 2, 3], 4),
-  ] as [([UInt32], UInt32)])
+  @Test(
+    arguments: [
+      ([], 29), ([50], 29), ([29, 40], 28), ([10], 9), ([2, 9], 1), ([1, 5], 2), ([1, 2, 3], 4),
+    ] as [([UInt32], UInt32)])
   func `our filter's priority is before all, where it can be`(_ taken: [UInt32], _ ours: UInt32) {
     #expect(ClsactFilter.priority(before: taken) == ours)
   }

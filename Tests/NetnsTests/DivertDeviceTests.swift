@@ -14,6 +14,15 @@ extension NetnsTests {
     private static let neighbour =
       "ip neigh replace 10.9.1.2 lladdr 02:00:00:00:01:02 dev a1 nud permanent"
 
+    /// A device that is up takes another name from Linux 6.2 on.
+    private static func rename(_ old: String, _ new: String) -> String {
+      """
+      ip link set \(old) name \(new) 2>/dev/null || {
+        ip link set \(old) down; ip link set \(old) name \(new); ip link set \(new) up
+        ip neigh replace 10.9.1.2 lladdr 02:00:00:00:01:02 dev \(new) nud permanent; }
+      """
+    }
+
     @Test func `down and up, a new name, another MTU and address: frames go on`() async throws {
       try await withTopology { _ in
         try await diverting("a1") { inbound, outbound in
@@ -26,7 +35,8 @@ extension NetnsTests {
             ip -n p1 neigh replace 10.9.1.1 lladdr 02:00:00:00:01:11 dev b1 nud permanent
             \(Self.ping)
             """)
-          try Shell.run("ip link set a1 name renamed; \(Self.ping); ip link set renamed name a1")
+          try Shell.run("\(Self.rename("a1", "renamed")); \(Self.ping)")
+          try Shell.run(Self.rename("renamed", "a1"))
           for divert in [inbound, outbound] {
             try await expectSoon { try divert.counters.tally.permitted >= 10 }
           }

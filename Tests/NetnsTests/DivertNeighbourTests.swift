@@ -77,16 +77,16 @@ extension NetnsTests {
         }
         for foreign in [false, true] {
           do {
+            var inbound: Diversion? = try Diversion("a1", .inbound)
             let outbound = try Diversion("a1", .outbound)
-            do {
-              let inbound = try Diversion("a1", .inbound)
-              if foreign {
-                try Shell.run("tc filter add dev a1 egress prio 70 u32 match u32 0 0 classid 1:1")
-              }
-              #expect(try AbandonedFilters.remove().isEmpty)
-              try await exchange(.inbound)
-              #expect(try inbound.stop().diverted == 10)
+            if foreign {
+              try Shell.run("tc filter add dev a1 egress prio 70 u32 match u32 0 0 classid 1:1")
             }
+            #expect(try AbandonedFilters.remove().isEmpty)
+            try await exchange(.inbound)
+            #expect(try inbound?.stop().diverted == 10)
+            // Whoever has made it goes first.
+            inbound = nil
             #expect(try hasClsact())
             #expect(try !Shell.run("tc filter show dev a1 ingress").contains("callout"))
             try await exchange(.outbound)

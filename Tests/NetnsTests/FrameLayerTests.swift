@@ -212,16 +212,17 @@ extension NetnsTests {
       }
     }
 
-    @Test func `filters come and go under load, and no datagram is lost or doubled`()
-      async throws
-    {
+    @Test(.enabled(if: slowness == 1, "an emulated machine cannot drain within a second"))
+    func `filters come and go under load, and no datagram is lost or doubled`() async throws {
       try await withTopology { topology in
         try topology.silence()
         let (inbound, outbound) = (Receiver(), Receiver(in: "p1"))
         let bridge = frameBridge()
         let none = framePolicy([]) { _, _ in }
         let all = framePolicy(Self.frameLayers) { _, _ in }
-        try await running(bridge, none) {
+        // Without TCX the first of them brings a discipline, and frames are lost when that comes.
+        try await running(bridge, all) {
+          try await bridge.apply(none)
           let isOver = Shared(false)
           let counts = Shared<[Int]>([])
           let senders = [Sender(in: "p1", to: "10.9.1.1"), Sender(to: "10.9.1.2")].map { sender in

@@ -100,6 +100,39 @@ extension NetnsTests {
       }
     }
 
+    @Test func `filters of the dead go at the start, a discipline of ours at the end only`()
+      async throws
+    {
+      try await withTopology { topology in
+        try topology.silence()
+        func hasClsact() throws -> Bool {
+          try Shell.run("tc qdisc show dev a1").contains("clsact")
+        }
+        let dead = try EachAttachment.$current.withValue(.clsact) {
+          try Shell.start(FrameHolder.command("a1"))
+        }
+        try await expectSoon { try Shell.run("tc filter show dev a1 egress").contains("callout") }
+        dead.stop()
+        try await expectSoon { try helpers().isEmpty }
+        let isClsact = EachAttachment.here == [.clsact]
+        let met = Shared(0)
+        let bridge = bridge("a1")
+        try await running(bridge, policy(counting: met)) {
+          #expect(try AbandonedFilters.remove().isEmpty)
+          #expect(try hasClsact() == isClsact)
+          try await bridge.apply(FilterPolicy(callouts: [], filters: []))
+          #expect(try hasClsact() == isClsact)
+          let before = met.value
+          try Shell.run("ip netns exec p1 ping -c 1 -W 5 10.9.1.1")
+          #expect(met.value == before)
+          try await bridge.apply(policy(counting: met))
+          try Shell.run("ip netns exec p1 ping -c 1 -W 5 10.9.1.1")
+          #expect(met.value >= before + 2)
+        }
+        #expect(try !hasClsact() && helpers().isEmpty)
+      }
+    }
+
     private func bridge(_ interfaces: String...) -> Bridge {
       makeBridge { $0.interfaces = interfaces }
     }
