@@ -74,6 +74,8 @@ extension Bridge {
     guard let worker = frameWorker, let wanted = try? portNames(for: policy),
       let present = worker.mailbox.ask({ $0.portNames })
     else { return }
+    // Whoever could still inject there would hold the old helper device, and with it its name.
+    injections.keep(present)
     for name in wanted.subtracting(present) {
       do throws(BridgeError) {
         try addPorts([name], by: worker)

@@ -23,10 +23,14 @@ public struct ControlRequest: Codable, Sendable, Hashable {
     case callouts
     /// Reads the policy file again: a `ReloadReport`.
     case reload
+    /// Injects frames: an `InjectionLine` for each run of them that ended alike.
+    case inject
   }
 
   /// The longest request, its newline included, in bytes.
-  public static let maximumLength = 65536
+  ///
+  /// The longest frame fits in.
+  public static let maximumLength = 131_072
 
   /// The question's name; a daemon may not know it.
   public var command: String
@@ -36,13 +40,19 @@ public struct ControlRequest: Codable, Sendable, Hashable {
   public var count: Int?
   /// The most bytes of each packet, nil for the whole packet.
   public var snap: UInt32?
+  /// What is to be injected.
+  public var injection: InjectionRequest?
 
   /// A request.
-  public init(_ command: Command, tag: String? = nil, count: Int? = nil, snap: UInt32? = nil) {
+  public init(
+    _ command: Command, tag: String? = nil, count: Int? = nil, snap: UInt32? = nil,
+    injection: InjectionRequest? = nil
+  ) {
     self.command = command.rawValue
     self.tag = tag
     self.count = count
     self.snap = snap
+    self.injection = injection
   }
 }
 
@@ -54,6 +64,8 @@ public struct ControlFailure: Codable, Sendable, Hashable, Error, CustomStringCo
     public var code: String
     /// For people.
     public var message: String
+    /// Which of the given frames it is about, 0 the first; nil if it is about none.
+    public var frame: Int?
   }
 
   /// What kinds of failure there are.
@@ -74,6 +86,18 @@ public struct ControlFailure: Codable, Sendable, Hashable, Error, CustomStringCo
     case notRunning = "not-running"
     /// The policy file has errors; the running policy stays.
     case policy
+    /// There is no such interface.
+    case noInterface = "no-interface"
+    /// The interface's frames of that direction are not diverted.
+    case notDiverted = "not-diverted"
+    /// No filter asks a callout at the layer.
+    case noCallout = "no-callout"
+    /// The interface is down.
+    case interfaceDown = "interface-down"
+    /// A frame is longer than the interface takes.
+    case frameTooLong = "frame-too-long"
+    /// A frame is none, or not of the interface's kind.
+    case wrongFrame = "wrong-frame"
     /// The bridge could not do it.
     case failed
   }
@@ -82,8 +106,8 @@ public struct ControlFailure: Codable, Sendable, Hashable, Error, CustomStringCo
   public var error: Reason
 
   /// A failure.
-  public init(_ code: Code, _ message: String) {
-    error = Reason(code: code.rawValue, message: message)
+  public init(_ code: Code, _ message: String, frame: Int? = nil) {
+    error = Reason(code: code.rawValue, message: message, frame: frame)
   }
 
   /// The failure's kind, nil if a newer daemon sent one that is not known here.

@@ -22,6 +22,12 @@ public struct FrameReport: Codable, Sendable, Hashable {
   public var rewritten: UInt64 = 0
   /// Frames permitted, but gone for want of room or since the kernel refused them.
   public var lost: UInt64 = 0
+  /// Frames injected.
+  public var injected: UInt64 = 0
+  /// Frames that were to be injected, and then refused by the kernel.
+  public var injectionsFailed: UInt64 = 0
+  /// Frames and packets not injected, since they had been injected too often.
+  public var tooManyHops: UInt64 = 0
 
   /// A report with nothing counted.
   public init() {}
@@ -30,7 +36,9 @@ public struct FrameReport: Codable, Sendable, Hashable {
     case frames, bytes, permitted, blocked, absorbed, held
     case heldNow = "held-now"
     case handedOver = "handed-over"
-    case rewritten, lost
+    case rewritten, lost, injected
+    case injectionsFailed = "injections-failed"
+    case tooManyHops = "too-many-hops"
   }
 }
 

@@ -31,22 +31,37 @@ struct ControlClient {
   /// What goes wrong is told on standard error and gives the exit code; with `--json` the daemon's
   /// own failures are printed as they came, too.
   func ask(_ request: ControlRequest, _ body: ([UInt8]) throws -> Bool) throws {
-    UnixSocket.ignoreBrokenPipes()
     do {
-      var connection = try LineConnection(to: options.socket)
-      let encoder = JSONEncoder()
-      try connection.send(Array(try encoder.encode(request)))
-      while let line = try connection.receive() {
-        if let failure = try? JSONDecoder().decode(ControlFailure.self, from: Data(line)) {
-          if options.json { print(String(decoding: line, as: UTF8.self)) }
-          throw failure
-        }
-        guard try body(line) else { return }
-      }
+      try exchange(request, body)
     } catch {
-      StandardStream.error.write(Array("calloutctl: \(Self.explain(error, options.socket))\n".utf8))
-      throw Self.exitCode(error)
+      throw tell(error)
     }
+  }
+
+  /// As `ask`, but what goes wrong is told by the caller.
+  func exchange(_ request: ControlRequest, _ body: ([UInt8]) throws -> Bool) throws {
+    UnixSocket.ignoreBrokenPipes()
+    var connection = try LineConnection(to: options.socket)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .withoutEscapingSlashes
+    try connection.send(Array(try encoder.encode(request)))
+    while let line = try connection.receive() {
+      if let failure = try? JSONDecoder().decode(ControlFailure.self, from: Data(line)) {
+        throw failure
+      }
+      guard try body(line) else { return }
+    }
+  }
+
+  /// Tells what went wrong; gives the exit code.
+  func tell(_ error: any Error) -> ExitCode {
+    if options.json, let failure = error as? ControlFailure {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+      if let line = try? encoder.encode(failure) { print(String(decoding: line, as: UTF8.self)) }
+    }
+    StandardStream.error.write(Array("calloutctl: \(Self.explain(error, options.socket))\n".utf8))
+    return Self.exitCode(error)
   }
 
   static func exitCode(_ error: any Error) -> ExitCode {

@@ -38,6 +38,15 @@ struct CoderTests {
   @Test func `every type survives a round trip`() throws {
     try roundTrip(ControlRequest(.events, tag: "dns", count: 3))
     try roundTrip(ControlFailure(.unknownTag, "no"))
+    try roundTrip(ControlFailure(.frameTooLong, "no", frame: 3))
+    try roundTrip(
+      ControlRequest(
+        .inject,
+        injection: InjectionRequest(
+          interface: "eth0", direction: .receive, form: "ip", frames: ["AA=="])))
+    try roundTrip(
+      InjectionLine(
+        first: 1, count: 2, injected: false, status: "interface down", code: "0xc023001f"))
     try roundTrip(status)
     try roundTrip(QueueReport(queue: 31000))
     try roundTrip(event)
@@ -51,6 +60,26 @@ struct CoderTests {
       FilterReport(
         name: "f", layer: "l", sublayer: "default", weight: .max, conditions: ["c"],
         action: "permit", callout: nil, hits: 1))
+  }
+
+  @Test func `the longest frame fits into a request`() throws {
+    let frame = Data(repeating: 0xff, count: 65_535 + 18).base64EncodedString()
+    #expect(frame.utf8.count + 3 <= InjectionRequest.maximumText)
+    let request = ControlRequest(
+      .inject,
+      injection: InjectionRequest(
+        interface: "an-interface-15", direction: .receive, form: "ethernet", frames: [frame]))
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .withoutEscapingSlashes
+    #expect(try encoder.encode(request).count < ControlRequest.maximumLength)
+  }
+
+  @Test func `durations are numbers with units`() {
+    #expect(Duration(text: "10ms") == .milliseconds(10))
+    #expect(Duration(text: "2h") == .seconds(7200))
+    for text in ["", "10", "ms", "-1s", "1.5s", "1 s", "99999999999s"] {
+      #expect(Duration(text: text) == nil)
+    }
   }
 
   @Test func `a status has the documented keys`() throws {

@@ -96,7 +96,7 @@ def daemon(start: Callable[..., Daemon]) -> Daemon:
         (b'{"command": "events", "count": -1}\n', "malformed-request"),
         (b'{"command": "events", "tag": "nobody"}\n', "unknown-tag"),
         (b"x" * 200_000 + b"\n", "request-too-long"),
-        (b"[" * 100_000, "request-too-long"),
+        (b"[" * 140_000, "request-too-long"),
         (b"[" * 60_000 + b"\n", "malformed-request"),
     ],
     ids=lambda value: str(value)[:40],

@@ -192,6 +192,15 @@ def test_a_mac_address_is_rewritten(run, wire: Wire, ear) -> None:
     assert frame[6:12] == bytes.fromhex("020000000077")
 
 
+def test_the_generate_example_sends_frames_of_its_own(run, wire: Wire, ear) -> None:
+    there = ear(wire.peer)
+    run(example("generate"))
+    for _ in range(2):
+        frame = there.wait(lambda frame: b"hello" in frame, "a frame")
+        assert frame[:6] == b"\xff" * 6
+        there.frames.clear()
+
+
 def test_every_example_with_frames_is_run_here() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.yaml") if "mac-frame" in path.read_text()}
     run_here = set(re.findall(r'example\("([a-z-]+)"\)', Path(__file__).read_text()))
@@ -386,6 +395,7 @@ def test_metrics_tell_of_frames_and_ports(run, wire: Wire) -> None:
     port = r'index="\d+",interface="eth0"'
     for pattern in (
         r"callout_frames_total [1-9]\d*",
+        r"callout_frames_injected_total 0",
         r'callout_frame_verdicts_total{verdict="permit"} [1-9]\d*',
         rf'callout_port_diverted_total{{direction="outbound",{port}}} [1-9]\d*',
         rf'callout_port_lost_total{{direction="inbound",{port},kind="ring-full"}} 0',

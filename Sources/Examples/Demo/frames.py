@@ -17,7 +17,7 @@ from scene import Screen
 from traffic import HOST, PATIENCE, PEER, DemoError
 
 OUR_MAC, PEER_MAC, LIAR = "02:00:00:77:00:01", "02:00:00:77:00:02", "02:00:00:77:00:66"
-ALIAS = "02:00:00:77:00:99"
+ALIAS, INVENTED = "02:00:00:77:00:99", "02:00:00:77:00:aa"
 STORY = """\
 A program at demo0 (TCX) takes each frame out of the kernel, before reassembly inbound and after
 fragmentation outbound; calloutd reads it from a ring, decides it, and puts it back where it was
@@ -142,11 +142,24 @@ def rewrite() -> tuple[bool, str]:
     return heard == ALIAS, f"sent by {OUR_MAC}, heard by the peer from {heard}"
 
 
+def invent() -> tuple[bool, str]:
+    """A frame that calloutctl gives to the daemon is received by the peer, as it was given."""
+    words = ["ip", "netns", "exec", "peer", sys.executable, __file__, "hear"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as peer:
+        assert peer.stdout is not None
+        peer.stdout.readline()
+        frame = plain().replace(raw(OUR_MAC), raw(INVENTED))
+        ask("inject", "--interface", "demo0", "--direction", "send", "--hex", frame.hex(":"))
+        heard = peer.stdout.readline().strip()
+    return heard == INVENTED, f"calloutctl inject --hex …, heard by the peer from {heard}"
+
+
 SCENES = [
     ("ARP and ping through user space", ping),
     ("A forged ARP answer", spoof),
     ("A frame with a VLAN tag", vlan),
     ("A frame with another sender", rewrite),
+    ("An invented frame", invent),
 ]
 
 

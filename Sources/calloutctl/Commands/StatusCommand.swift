@@ -58,7 +58,8 @@ struct StatusCommand: ParsableCommand {
     guard frames.frames > 0 || !status.ports.isEmpty else { return [] }
     let details: [(String, UInt64)] = [
       ("absorbed", frames.absorbed), ("held", frames.held), ("rewritten", frames.rewritten),
-      ("handed over", frames.handedOver), ("lost", frames.lost),
+      ("handed over", frames.handedOver), ("lost", frames.lost), ("injected", frames.injected),
+      ("not injected", frames.injectionsFailed &+ frames.tooManyHops),
     ]
     var text = "\(frames.frames) met, \(frames.permitted) permitted, \(frames.blocked) blocked"
     for (name, count) in details where count > 0 { text += ", \(count) \(name)" }

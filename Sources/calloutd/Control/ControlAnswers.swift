@@ -33,6 +33,15 @@ struct ControlAnswers: Sendable {
         })
     case .callouts: return try encode(daemon.snapshot.calloutReports)
     case .reload: return try encode([try await daemon.reload()])
+    case .inject:
+      guard let injection = request.injection else {
+        throw ControlFailure(.malformedRequest, "the key injection is missing")
+      }
+      try checkRunning()
+      let snapshot = daemon.snapshot
+      let layers = snapshot.roster.policy(of: snapshot.file).injectableLayers
+      let answer = InjectionAnswer(bridge: daemon.bridge, layers: layers)
+      return try encode(try await answer.lines(for: injection))
     case .events, .capture: return []
     }
   }

@@ -18,6 +18,9 @@ extension FrameReport {
     handedOver = frames.handedOver
     rewritten = frames.rewritten
     lost = frames.lost
+    injected = frames.injected
+    injectionsFailed = frames.injectionsFailed
+    tooManyHops = frames.tooManyHops
   }
 }
 

@@ -69,6 +69,7 @@ struct CalloutRoster: Sendable {
     case .inspectARP(let configuration):
       registration = ARPInspectCallout.registration(
         name: spec.name, configuration, counting: board, sink: sink)
+    case .generate: registration = GenerateCallout.registration(name: spec.name)
     case .permit: registration = PermitCallout.registration(name: spec.name, counting: board)
     case .block: registration = BlockCallout.registration(name: spec.name, counting: board)
     }

@@ -14,6 +14,7 @@ struct CalloutSpec: Sendable {
     case rewrite(RewriteCallout.Configuration)
     case rewriteMAC(FrameRewriteCallout.Configuration)
     case inspectARP(ARPInspectCallout.Configuration)
+    case generate(Generation)
     case permit
     case block
   }
@@ -67,6 +68,7 @@ struct CalloutDraft {
   var blocksRefused = false
   var frameChange = FrameChange()
   var arp = ARPInspectCallout.Configuration()
+  var generation = Generation()
 }
 
 /// One type of callout: its keys, and what they make.
@@ -145,7 +147,7 @@ struct CalloutType {
         finish: {
           .rewrite(RewriteCallout.Configuration($0.change, blocksRefused: $0.blocksRefused))
         }),
-      rewriteMAC, inspectARP,
+      rewriteMAC, inspectARP, generate,
       CalloutType(
         name: "permit", purpose: "permits each packet", keys: [], finish: { _ in .permit }),
       CalloutType(

@@ -112,6 +112,13 @@ extension PolicyFile {
       }
       requireFrames(spec, &problems)
     case .inspectARP?: requireFrames(spec, &problems)
+    case .generate(let generation)?:
+      requireFrames(spec, &problems)
+      if !interfaces.contains(generation.interface) {
+        problems.report(
+          "found a generator at \(generation.interface), expected one of interfaces",
+          at: spec.positions.callout)
+      }
     default: break
     }
   }

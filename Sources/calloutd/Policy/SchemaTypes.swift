@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CalloutBridge
+internal import CalloutControl
 internal import CalloutEngine
 internal import FirewallRules
 internal import PacketTagging
@@ -12,28 +13,11 @@ extension SchemaValue where Value == Duration {
     atMost limit: Duration = .seconds(3600), orZero: Bool = false
   ) -> SchemaValue {
     .word("a duration such as 200ms, 5s or 1m, \(orZero ? "" : "above 0 and ")up to an hour") {
-      guard let duration = Duration(policyText: $0), duration <= limit,
+      guard let duration = Duration(text: $0), duration <= limit,
         orZero || duration > .zero
       else { return nil }
       return duration
     }
-  }
-}
-
-extension Duration {
-  /// The units of durations, longest name first.
-  private static let units: [(String, Duration)] = [
-    ("us", .microseconds(1)), ("ms", .milliseconds(1)), ("s", .seconds(1)), ("m", .seconds(60)),
-    ("h", .seconds(3600)),
-  ]
-
-  /// A whole number and a unit: us, ms, s, m or h.
-  init?(policyText text: String) {
-    let digits = text.prefix { $0.isASCII && $0.isNumber }
-    guard let number = UInt32(digits),
-      let unit = Self.units.first(where: { $0.0 == text.dropFirst(digits.count) })
-    else { return nil }
-    self = unit.1 * Int(number)
   }
 }
 

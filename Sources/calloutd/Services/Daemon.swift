@@ -22,6 +22,7 @@ final class Daemon: Sendable {
   private let logger: Logger
   private let sink: InspectCallout.Sink
   private let state: Mutex<Snapshot>
+  private let generators: FrameGenerators
   private let isReloading = Atomic<Bool>(false)
 
   init(
@@ -31,6 +32,7 @@ final class Daemon: Sendable {
     self.bridge = bridge
     self.logger = logger
     self.sink = sink
+    generators = FrameGenerators(bridge, logger)
     let roster = CalloutRoster().following(file.callouts, tags: bridge, sink: sink)
     state = Mutex(Snapshot(file: file, roster: roster))
   }
@@ -43,6 +45,7 @@ final class Daemon: Sendable {
     let now = snapshot
     try await bridge.start(now.roster.policy(of: now.file))
     state.withLock { $0.phase = .running }
+    await generators.follow(now.file, now.roster)
     logger.info(
       "running",
       metadata: [
@@ -54,7 +57,10 @@ final class Daemon: Sendable {
   /// Stops the bridge, whatever became of the task that asks.
   func stop() async {
     state.withLock { $0.phase = .stopping }
-    let report = await Task { [bridge] in await bridge.stop() }.value
+    let report = await Task { [bridge, generators] in
+      await generators.stop()
+      return await bridge.stop()
+    }.value
     for note in report.notes { logger.warning("stopping", metadata: [LogKey.note: "\(note)"]) }
     logger.info("stopped")
   }
@@ -79,6 +85,7 @@ final class Daemon: Sendable {
     } catch {
       throw ControlFailure(.failed, error.description)
     }
+    await generators.follow(file, roster)
     let notes = file.restartNotes(running: old.file)
     state.withLock { state in
       // What only a restart changes is kept as it runs, so that the next reload still tells.

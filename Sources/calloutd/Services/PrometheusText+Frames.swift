@@ -13,6 +13,9 @@ extension PrometheusText {
       ("_held", "Frames that callouts kept for later", frames.held),
       ("_handed_over", "Frames given to the worker that owns what they bear", frames.handedOver),
       ("_rewritten", "Frames let go with new headers", frames.rewritten),
+      ("_injected", "Frames injected", frames.injected),
+      ("_injections_failed", "Frames that the kernel refused to inject", frames.injectionsFailed),
+      ("_too_many_hops", "Frames not injected once more", frames.tooManyHops),
       ("_lost", "Held or rewritten frames that could not be sent", frames.lost),
     ]
     for (name, help, value) in totals {
