@@ -62,8 +62,8 @@ struct FrameEnvelopeTests {
 
   @Test(arguments: [(0 as UInt32, 34), (0x8100_0005, 38)])
   func `offsets count from the frame's first byte`(_ tag: UInt32, _ start: Int) throws {
-    // Partial checksum, TCP over IPv4, headers of 54 + 16, segments of 1448, sum at 34 + 16.
-    let offload: [UInt8] = [1, 1, 70, 0, 0xa8, 5, 50, 0, 16, 0]
+    // Partial checksum, TCP over IPv4, headers of 54 + 20, segments of 1448, sum at 34 + 20.
+    let offload: [UInt8] = [1, 1, 74, 0, 0xa8, 5, 54, 0, 16, 0]
     let frame = Self.addresses + [8, 0] + [UInt8](repeating: 1, count: 60)
     let opened = try #require(Self.open(Self.region(offload: offload, tag: tag, frame: frame)))
     let found = opened.envelope.metadata.offload
@@ -79,7 +79,7 @@ struct FrameEnvelopeTests {
   @Test func `IP packets go back inbound behind a MAC header, outbound without`() throws {
     let packet: [UInt8] = [0x45, 0, 0, 21, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 9]
     let mac = [UInt8](repeating: 0, count: 12) + [8, 0]
-    let offload: [UInt8] = [1, 0, 0, 0, 0, 0, 50, 0, 6, 0]
+    let offload: [UInt8] = [1, 0, 0, 0, 0, 0, 54, 0, 6, 0]
     let region = Self.region(offload: offload, frame: mac + packet)
     let inbound = try #require(Self.open(region, .rawIPInbound))
     #expect(inbound.frame == packet)
@@ -113,7 +113,7 @@ struct FrameEnvelopeTests {
       if let opened {
         #expect(opened.envelope.frameStart + opened.envelope.frameLength == length)
       } else {
-        #expect(length < 41)
+        #expect(length < 45)
       }
     }
   }
