@@ -44,6 +44,7 @@ IN_GUEST = (
     "test_death.py",
     "test_probe.py",
     "test_flush.py",
+    "test_vswitch.py",
 )
 
 

@@ -63,6 +63,8 @@ public struct QueueStatistics: Sendable {
   public var blocked: UInt64 = 0
   /// Dropped without a word.
   public var absorbed: UInt64 = 0
+  /// Those of the packets that were frames on bridges.
+  public var bridgedFrames: UInt64 = 0
   /// Sent through the hook again.
   public var repeated: UInt64 = 0
   /// Handed to other programs' queues.

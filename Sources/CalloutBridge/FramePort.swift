@@ -46,6 +46,10 @@ final class FramePort {
 struct FrameTraits: Sendable {
   let direction: LinkDirection
   let isRawIP: Bool
+  /// Whether the device is a bridge, whose frames come to its ports next.
+  let isBridge: Bool
+  /// Whether it belongs to another, such as a bridge.
+  private(set) var isPort: Bool
   private(set) var metadata: CalloutEngine.FrameMetadata
   /// Sends what was taken out of the port's ring.
   let injector: FrameInjector
@@ -54,6 +58,8 @@ struct FrameTraits: Sendable {
     let device = divert.device
     direction = divert.options.direction
     isRawIP = divert.isRawIP
+    isBridge = device.driver == "bridge"
+    isPort = device.master != nil
     self.injector = injector
     var metadata = CalloutEngine.FrameMetadata()
     metadata.interfaceIndex = device.index
@@ -66,6 +72,7 @@ struct FrameTraits: Sendable {
 
   /// Takes over what has changed of the device.
   mutating func learn(_ device: LinkDevice) {
+    isPort = device.master != nil
     metadata.interfaceAddress = device.address ?? MACAddress(rawValue: 0)
   }
 

@@ -20,7 +20,9 @@ struct SwitchPorts: Sendable {
   init() {}
 
   /// Drivers of devices that lie on others, or reach other machines by themselves.
-  private static let uplinks: Set = ["bond", "team", "vlan", "vxlan", "geneve", "gretap", "ip6gretap"]
+  private static let uplinks: Set = [
+    "bond", "team", "vlan", "vxlan", "geneve", "gretap", "ip6gretap",
+  ]
 
   init(_ devices: [LinkDevice]) {
     var reached: [UInt32: SwitchNetworkType] = [:]
@@ -51,6 +53,9 @@ struct SwitchPorts: Sendable {
     frame.networkType = find(frame.bridgeIndex)?.network
     frame.isVMToVM = source?.isMachine == true && destination?.isMachine == true
   }
+
+  /// Whether the device is a bridge.
+  func isBridge(_ device: UInt32) -> Bool { find(device)?.network != nil }
 
   private func find(_ device: UInt32) -> Port? {
     var (low, high) = (0, ports.count)

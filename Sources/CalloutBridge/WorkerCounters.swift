@@ -17,6 +17,8 @@ struct WorkerCounters: Sendable {
   var malformed: UInt64 = 0
   var malformedMessages: UInt64 = 0
   var rewritten: UInt64 = 0
+  /// Of the packets, those that were frames on bridges.
+  var bridgedFrames: UInt64 = 0
   var frames: UInt64 = 0
   var frameBytes: UInt64 = 0
   var framesPermitted: UInt64 = 0

@@ -17,6 +17,7 @@ extension WorkerState {
       indication.id, verdicts: socket.verdicts, failure: failureVerdict)
     noteID(indication.id)
     counters.packets &+= 1
+    counters.bridgedFrames &+= 1
     counters.bytes &+= UInt64(indication.metadata.originalLength)
     guard let layer = indication.bridgeLayer, let place = received.joinFrame(index, indication)
     else {

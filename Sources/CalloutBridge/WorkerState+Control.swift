@@ -19,6 +19,7 @@ extension WorkerState {
     result.permitted = counters.permitted
     result.blocked = counters.blocked
     result.absorbed = counters.absorbed
+    result.bridgedFrames = counters.bridgedFrames
     result.repeated = counters.repeated
     result.requeued = counters.requeued
     result.handedOver = counters.handedOver

@@ -173,17 +173,20 @@ extension WorkerState {
   ) {
     let layer = outcome.layer.rawValue
     guard traits.direction == .inbound else {
-      if out.contexts.isObserved {
+      if traits.isBridge, bridges.egress {
+        out.contexts.depart(outcome.handle, .anywhere)
+      } else if out.contexts.isObserved {
         out.contexts.leave(outcome.handle, .end, isInbound: false, .exact, layer: layer)
       } else if !out.contexts.release(outcome.handle, layer: layer) {
         outcome.handle = 0
       }
       return
     }
+    if traits.isPort, bridges.areMet { return out.contexts.depart(outcome.handle, .anywhere) }
     switch layout.etherType {
     case .ipv4, .ipv6:
       let ours = layout.etherType == .ipv4 ? hooks.ipv4 : hooks.ipv6
-      if !ours.isEmpty || bridges.areMet {
+      if !ours.isEmpty {
         out.contexts.depart(outcome.handle, .anywhere)
       } else if out.contexts.isObserved, out.contexts.observesDelivery {
         out.contexts.leave(outcome.handle, .prerouting, isInbound: false, .exact, layer: layer)

@@ -94,7 +94,8 @@ extension WorkerState {
       entry.packet.id, verdicts: socket.verdicts, failure: failureVerdict)
     var departing = Departing(
       packet: entry.packet, mark: entry.mark, hook: entry.hook, isIPv6: entry.isIPv6,
-      towardsLoopback: entry.leavesByLoopback, frame: entry.frame)
+      towardsLoopback: entry.leavesByLoopback,
+      towardsBridge: bridges.egress && switchPorts.isBridge(entry.devices[1]), frame: entry.frame)
     if flushes.mayHaveTaken(entry.packet.id) { departing.certainty = .inferred }
     out.rewritten.restore(entry.payload)
     switch decision {

@@ -26,6 +26,8 @@ struct Departing {
   var hook: Hook
   var isIPv6: Bool
   var towardsLoopback: Bool
+  /// A packet that leaves by a bridge, whose ports it comes to.
+  var towardsBridge = false
   /// What is known of a bridged frame; nil for packets.
   var frame: BridgedFrame?
   /// Whether the kernel surely still has it.
@@ -43,7 +45,8 @@ extension WorkerState {
   ) {
     let departing = Departing(
       packet: out.packet, mark: packet.metadata.mark, hook: hook,
-      isIPv6: packet.layer.isIPv6, towardsLoopback: packet.metadata.outputDevice == 1)
+      isIPv6: packet.layer.isIPv6, towardsLoopback: packet.metadata.outputDevice == 1,
+      towardsBridge: bridges.egress && switchPorts.isBridge(packet.metadata.outputDevice))
     if decision.isFailing { return fail(unsettled, departing, .blocked) }
     switch decision.outcome {
     case .pend(let deadline):
@@ -92,10 +95,9 @@ extension WorkerState {
     var handle = departing.packet.handle
     var departure = Departure(from: departing.hook, towardsLoopback: departing.towardsLoopback)
     let ours = departing.isIPv6 ? hooks.ipv6 : hooks.ipv4
-    // Through a bridge device it comes to that one's ports.
     let isLast =
       departure == .postrouting || departure == .output && !ours.contains(HookSet(.postrouting))
-    if bridges.egress, isLast { departure = .anywhere }
+    if departing.towardsBridge, isLast { departure = .anywhere }
     if handle != 0 {
       let isInbound = departing.hook == .input
       let isFollowed =

@@ -22,6 +22,8 @@ public struct QueueReport: Codable, Sendable, Hashable {
   public var blocked: UInt64 = 0
   /// Packets dropped without a word.
   public var absorbed: UInt64 = 0
+  /// Those of the packets that were frames on bridges.
+  public var bridgedFrames: UInt64 = 0
   /// Packets sent through their hook again.
   public var repeated: UInt64 = 0
   /// Packets handed to other queues.
@@ -82,6 +84,7 @@ public struct QueueReport: Codable, Sendable, Hashable {
     case copyRange = "copy-range"
     case maximumLength = "max-length"
     case packets, bytes, verdicts, permitted, blocked, absorbed, repeated, requeued, pended
+    case bridgedFrames = "bridged-frames"
     case pendedNow = "pended-now"
     case pendExpired = "pend-expired"
     case failurePolicyApplied = "failure-policy-applied"

@@ -41,8 +41,11 @@ extension Firewall {
       let text = IPTablesBackend.restoreText(ruleSet, family: family, saved: SavedRules())
       return "# \(family.command("tables-restore")) --noflush\n\(text)"
     }
+    let remark =
+      ruleSet.planned(in: .bridge).isEmpty
+      ? "" : "# The frames of bridges cannot be queued by iptables: what is below brings none.\n"
     return """
-      # Rules after ours in the same built-in chain never see queued or bypassed packets.
+      \(remark)# Rules after ours in the same built-in chain never see queued or bypassed packets.
 
       """ + parts.joined(separator: "\n")
   }

@@ -72,7 +72,7 @@ package enum Departure: Int, BitwiseCopyable, Sendable {
     case .output: [HookSet(.postrouting), .sentFrames]
     case .loopbackOutput: [HookSet(.postrouting), HookSet(.prerouting), HookSet(.input)]
     case .loopback: [HookSet(.prerouting), HookSet(.input)]
-    case .postrouting: .sentFrames
+    case .postrouting: [.sentFrames, .bridgedFrames]
     case .anywhere: HookSet(rawValue: 0xff)
     case .end, .sharer: []
     }

@@ -32,7 +32,7 @@ QUEUE_KEYS = {
     "failure-policy-applied", "malformed", "rewritten", "rewrites-refused", "verdict-messages",
     "verdict-errors", "verdicts-unsent", "refusals", "ids-issued", "id-gaps", "flushed", "waiting",
     "queue-dropped", "user-dropped", "socket-drops", "rule-packets", "fail-open-passes",
-    "receive-buffer-bytes", "associated", "live",
+    "receive-buffer-bytes", "associated", "live", "bridged-frames",
 }  # fmt: skip
 KEYS = {
     "status": STATUS_KEYS,

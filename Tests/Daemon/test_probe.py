@@ -16,7 +16,7 @@ FEATURES = {
     "cap-net-admin", "nfqueue", "nfqueue-conntrack", "rules-nft", "rules-nft-compat",
     "rules-iptables", "mark-field", "inject-ipv4", "inject-ipv6", "observe-sent",
     "observe-dropped", "observe-freed", "observe-reached", "observe-read", "observe-copies",
-    "cap-bpf", "frame-divert", "frame-priority",
+    "cap-bpf", "frame-divert", "frame-priority", "vswitch-ethernet",
 }  # fmt: skip
 
 

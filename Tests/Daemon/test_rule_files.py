@@ -141,7 +141,7 @@ def test_nft_file_of_dns_brings_only_dns(start, net, sink, sender) -> None:
 
 def test_nft_files_are_sound_but_for_the_queue_expression(net: Topology) -> None:
     """What can be checked without the expression: everything else in the files."""
-    for name in ("inet.nft", "inet-dns-only.nft"):
+    for name in ("inet.nft", "inet-dns-only.nft", "bridge.nft"):
         text = (RULES / name).read_text()
         assert "queue flags bypass to 31000" in text
         for expression in ("queue flags bypass to 31000-31001", "queue flags bypass to 31000"):

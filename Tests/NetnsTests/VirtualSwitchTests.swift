@@ -13,7 +13,7 @@ extension NetnsTests {
   @Suite(.enabled(if: !hasBridgeQueue, "this kernel queues frames of bridges"))
   struct VirtualSwitchRefusal {
     @Test(arguments: [Layer.ingressVSwitchEthernet, .egressVSwitchEthernet])
-    func `a policy with a layer of virtual switches is refused, and says what to do`(
+    func `F24: a policy with a layer of virtual switches is refused, and says what to do`(
       layer: Layer
     ) async throws {
       try await withTopology { _ in
@@ -45,14 +45,15 @@ extension NetnsTests {
     .enabled(
       if: hasBridgeQueue, "no nft queue in this kernel's bridge family: run make guest-test"))
   struct VirtualSwitch {
-    @Test func `frames are met as they enter and leave, with ports, addresses and VLAN`()
+    @Test func `F28: frames are met as they enter and leave, with ports, addresses and VLAN`()
       async throws
     {
       try await withSwitch { net in
-        let seen = Shared<[Seen]>([])
+        let seen = Shared<[SwitchedFrame]>([])
         let bridge = makeBridge()
         try await running(
-          bridge, framePolicy(Self.layers) { frame, _ in seen.change { $0.append(Seen(frame)) } }
+          bridge,
+          framePolicy(switchLayers) { frame, _ in seen.change { $0.append(SwitchedFrame(frame)) } }
         ) {
           let receiver = Receiver(in: "p2")
           let here = Receiver()
@@ -65,7 +66,7 @@ extension NetnsTests {
           let through = [net.port(1), net.port(2)]
           for (sequence, vlan) in [(8, 0), (9, 5)] as [(UInt64, UInt16)] {
             let both = seen.value.filter { $0.sequence == sequence }
-            #expect(both.map(\.layer) == Self.layers)
+            #expect(both.map(\.layer) == switchLayers)
             #expect(both.map(\.ports) == [[through[0], nil], through])
             #expect(both.map(\.types) == [[.synthetic, nil], [.synthetic, .synthetic]])
             #expect(both.map(\.network) == [.internal, .internal])
@@ -114,7 +115,7 @@ extension NetnsTests {
         let longest = Shared<UInt32>(0)
         try await running(
           bridge,
-          framePolicy(Self.layers) { frame, _ in
+          framePolicy(switchLayers) { frame, _ in
             let length = frame.metadata.originalLength
             longest.change { $0 = max($0, length) }
           }
@@ -135,105 +136,6 @@ extension NetnsTests {
           try await expectAccounting(bridge)
         }
         try Shell.run("rm -f /tmp/callout-vswitch /tmp/callout-vswitch-in")
-      }
-    }
-
-    @Test(arguments: [1, 2] as [UInt16])
-    func `F22: a tag from ingress is found at egress and at IP input, one from output at egress`(
-      queues: UInt16
-    ) async throws {
-      try await withSwitch { _ in
-        let found = Shared<[Layer: [UInt64]]>([:])
-        let log = EventLog()
-        let bridge = makeBridge {
-          $0.lifecycle = .automatic
-          $0.queueCount = queues
-        }
-        let tag = bridge.makeTag(named: "t")
-        let notify = bridge.registerNotify("log") { log.note($0) }
-        try await running(
-          bridge,
-          framePolicy(
-            Self.layers + [.inboundTransportV4, .outboundTransportV4], tags: [tag],
-            packets: { packet, out in
-              if packet.layer == .outboundTransportV4 {
-                try? out.associate(packet.sequence, with: tag, notify: notify)
-              } else if let context = try? out.retrieve(tag) {
-                found.change { $0[.inboundTransportV4, default: []].append(context) }
-              }
-            }
-          ) { frame, out in
-            guard let sequence = frame.sequence else { return }
-            if frame.layer == .ingressVSwitchEthernet {
-              try? out.associate(sequence, with: tag, notify: notify)
-            } else if let context = try? out.retrieve(tag) {
-              found.change { $0[.egressVSwitchEthernet, default: []].append(context) }
-            }
-          }
-        ) {
-          let receivers = [Receiver(in: "p2"), Receiver()]
-          for number: UInt64 in 1...4 {
-            let port = 4000 + UInt16(number)
-            Sender(in: "p1", to: "10.9.1.3", from: port).send(number)
-            Sender(in: "p1", to: "10.9.1.1", from: port).send(10 + number)
-            Sender(to: "10.9.1.3", from: port).send(20 + number)
-          }
-          try await expectSoon { receivers.map(\.count) == [8, 4] && log.reasons().count == 12 }
-          #expect(
-            found.value.mapValues { $0.sorted() } == [
-              .egressVSwitchEthernet: Array(1...4) + Array(21...24),
-              .inboundTransportV4: Array(11...14),
-            ])
-          let ends = Dictionary(
-            grouping: log.all.filter { $0.kind == .contextRemoved }, by: \.reason)
-          #expect(
-            ends.mapValues { Set($0.map { $0.context / 10 }) } == [
-              .transmitted: [0, 2], .delivered: [1],
-            ])
-          #expect(
-            log.all.filter { $0.context == 1 }.map(\.kind) == [
-              .enteredNetIO, .vSwitchIngressComplete, .vSwitchEgressComplete, .exitNetIO,
-              .sendComplete, .contextRemoved,
-            ])
-          #expect(try await bridge.statistics().tagging.copies == 0)
-          try await expectAccounting(bridge)
-        }
-      }
-    }
-
-    @Test func `F16: a flooded frame is a clone for each further port, with the context`()
-      async throws
-    {
-      try await withSwitch { net in
-        let copies = Shared<[Seen]>([])
-        let log = EventLog()
-        let bridge = makeBridge { $0.lifecycle = .automatic }
-        let tag = bridge.makeTag(named: "t")
-        let notify = bridge.registerNotify("log") { log.note($0) }
-        try await running(
-          bridge,
-          framePolicy(Self.layers, tags: [tag]) { frame, out in
-            guard let sequence = frame.sequence else { return }
-            if frame.layer == .ingressVSwitchEthernet {
-              try? out.associate(sequence, with: tag, notify: notify)
-            } else if (try? out.retrieve(tag)) == sequence {
-              copies.change { $0.append(Seen(frame)) }
-            }
-          }
-        ) {
-          Sender(in: "p1", to: "10.9.1.99").send(7)
-          try await expectSoon { log.reasons().count == 1 }
-          #expect(
-            Set(copies.value.map(\.ports)) == [
-              [net.port(1), net.port(2)], [net.port(1), net.port(3)],
-            ])
-          #expect(copies.value.map(\.isFurtherCopy) == [false, true])
-          #expect(log.all.count { $0.kind == .clonedByNetIO } == 1)
-          #expect(log.all.count { $0.kind == .vSwitchIngressComplete } == 1)
-          #expect(log.all.count { $0.kind == .vSwitchEgressComplete } == 2)
-          #expect(log.reasons() == [.transmitted])
-          try await expectAccounting(bridge)
-        }
       }
     }
 
@@ -269,7 +171,7 @@ extension NetnsTests {
           bridge,
           FilterPolicy(
             callouts: [registration],
-            filters: Self.layers.map {
+            filters: switchLayers.map {
               Filter(name: $0.name, layer: $0, action: .calloutUnknown("test"))
             })
         ) {
@@ -277,7 +179,7 @@ extension NetnsTests {
           for number: UInt64 in 0...7 { Sender(in: "p1", to: "10.9.1.3").send(number) }
           try await expectSoon { receiver.count == 5 }
           #expect(receiver.contents.sequences.sorted() == [0, 2, 4, 6, 7])
-          #expect(held.value.count == 2 && Set(held.value) == Set(Self.layers))
+          #expect(held.value.count == 2 && Set(held.value) == Set(switchLayers))
           #expect(rounds.value == 3)
           try await expectSoon { try await isQuiet(bridge) }
           try await expectAccounting(bridge)
@@ -290,15 +192,15 @@ extension NetnsTests {
     {
       try await withSwitch { net in
         let refused = Shared<[FrameRewriteError]>([])
-        let leaving = Shared<[Seen]>([])
+        let leaving = Shared<[SwitchedFrame]>([])
         let two = net.station(2)
         let bridge = makeBridge()
         try await running(
           bridge,
-          framePolicy(Self.layers) { frame, out in
+          framePolicy(switchLayers) { frame, out in
             guard let sequence = frame.sequence else { return }
             if frame.layer == .egressVSwitchEthernet {
-              return leaving.change { $0.append(Seen(frame)) }
+              return leaving.change { $0.append(SwitchedFrame(frame)) }
             }
             do throws(FrameRewriteError) {
               try out.rewrite(frame) { edit throws(FrameRewriteError) in
@@ -352,7 +254,7 @@ extension NetnsTests {
               Filter(name: $0.name, layer: $0, action: .calloutUnknown("test"))
             })
         }
-        try await running(bridge, pending(Self.layers, "1")) {
+        try await running(bridge, pending(switchLayers, "1")) {
           let receiver = Receiver(in: "p2")
           Sender(in: "p1", to: "10.9.1.3").send(1)
           try await expectSoon { try await bridge.statistics().queues.first?.waiting == 1 }
@@ -371,107 +273,11 @@ extension NetnsTests {
       }
     }
 
-    static let layers: [Layer] = [.ingressVSwitchEthernet, .egressVSwitchEthernet]
-
     private func chains() throws -> [Substring] {
       try Shell.run("nft list table bridge callout").split(separator: "\n").compactMap { line in
         let words = line.split(whereSeparator: \.isWhitespace)
         return words.first == "chain" ? words[1] : nil
       }
     }
-
-    /// A bridge of p1, p2 and p3, with this host (10.9.1.1) on it.
-    ///
-    /// p2 is 10.9.1.3 and 10.9.1.98, the latter wrongly known to p1, and 10.9.5.3 in VLAN 5; p3 is
-    /// 10.9.1.4; 10.9.1.99 is nobody.
-    private func withSwitch(_ body: (Switch) async throws -> Void) async throws {
-      try await withTopology(peers: 3) { _ in
-        try Shell.run(
-          """
-          ip link add br0 address 02:00:00:00:01:01 type bridge; ip link set br0 up
-          echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables || true
-          echo 0 > /proc/sys/net/bridge/bridge-nf-call-ip6tables || true
-          for n in 1 2 3; do ip addr flush dev a$n; ip link set a$n master br0; done
-          ip addr add 10.9.1.1/24 dev br0
-          for n in 1 2; do
-            ip -n p$n link add link b$n name b$n.5 type vlan id 5; ip -n p$n link set b$n.5 up
-          done
-          ip -n p1 addr add 10.9.5.2/24 dev b1.5
-          ip -n p2 addr add 10.9.5.3/24 dev b2.5
-          ip -n p2 addr flush dev b2; ip -n p3 addr flush dev b3
-          ip -n p2 addr add 10.9.1.3/24 dev b2; ip -n p2 addr add 10.9.1.98/24 dev b2
-          ip -n p3 addr add 10.9.1.4/24 dev b3
-          neigh() { ip ${1:+-n $1} neigh replace $2 lladdr $3 dev $4 nud permanent; }
-          neigh p1 10.9.1.3 02:00:00:00:02:02 b1
-          neigh p1 10.9.5.3 02:00:00:00:02:02 b1.5
-          neigh p1 10.9.1.98 02:00:00:00:77:76 b1
-          neigh p1 10.9.1.99 02:00:00:00:77:77 b1
-          neigh p3 10.9.1.3 02:00:00:00:02:02 b3
-          neigh p2 10.9.1.2 02:00:00:00:01:02 b2
-          neigh '' 10.9.1.2 02:00:00:00:01:02 br0
-          neigh '' 10.9.1.3 02:00:00:00:02:02 br0
-          for n in 1 2 3; do bridge fdb replace 02:00:00:00:0$n:02 dev a$n master static; done
-          """)
-        try await body(
-          Switch(
-            bridge: if_nametoindex("br0"),
-            ports: ["a1", "a2", "a3"].map { (name: String) in if_nametoindex(name) }))
-      }
-    }
   }
-}
-
-/// A bridge and its ports, by their indices.
-private struct Switch {
-  let bridge: UInt32
-  let ports: [UInt32]
-  func port(_ number: Int) -> UInt32 { ports[number - 1] }
-  /// The address of a peer's end.
-  func station(_ number: UInt64) -> MACAddress {
-    MACAddress(rawValue: 0x0200_0000_0002 | number << 8)
-  }
-}
-
-/// What a callout saw of a frame.
-private struct Seen: Sendable {
-  var layer: Layer
-  var sequence: UInt64?
-  var ports: [UInt32?]
-  var bridge: UInt32
-  var addresses: [MACAddress]
-  var vlan: UInt16
-  var isWellFormed: Bool
-  var beginsWithMAC: Bool
-  var isFurtherCopy: Bool
-  var types: [SwitchInterfaceType?]
-  var network: SwitchNetworkType?
-
-  init(_ frame: borrowing ClassifiedFrame) {
-    layer = frame.layer
-    sequence = frame.sequence
-    ports = [frame.vSwitchSourcePort, frame.vSwitchDestinationPort]
-    bridge = frame.metadata.bridgeIndex
-    addresses = [frame.layout.source, frame.layout.destination]
-    vlan = frame.layout.tagControl
-    isWellFormed = frame.layout.isWellFormed
-    beginsWithMAC = frame.data.byteCount == frame.bytes.byteCount
-    types = [frame.metadata.sourcePortType, frame.metadata.destinationPortType]
-    network = frame.metadata.networkType
-    isFurtherCopy = frame.l2IncomingFlags.contains(.reclassifyMultiDestination)
-  }
-}
-
-/// A callout for frames that may wait.
-private final class PendingFrames: Callout {
-  typealias Pended = @Sendable (consuming PendedFrame) -> Void
-  private let body: FrameBody
-  private let pendedBody: Pended
-  init(_ body: @escaping FrameBody, pended: @escaping Pended) {
-    self.body = body
-    pendedBody = pended
-  }
-  override func classify(_ frame: borrowing ClassifiedFrame, _ out: inout Classification) {
-    body(frame, &out)
-  }
-  override func pended(_ frame: consuming PendedFrame) { pendedBody(frame) }
 }

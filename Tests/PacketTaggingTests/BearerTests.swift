@@ -27,7 +27,7 @@ import Testing
     #expect(rig.story() == ["delivered"] && rig.counters.live == 0)
   }
 
-  @Test(arguments: [(Departure.anywhere, false), (.output, true), (.postrouting, true)])
+  @Test(arguments: [(Departure.anywhere, false), (.output, true), (.postrouting, false)])
   func `a frame that leaves a bridge by a second port is a clone`(
     departure: Departure, isAlwaysCopy: Bool
   ) {

@@ -72,6 +72,7 @@ extension QueueReport {
     permitted = queue.permitted
     blocked = queue.blocked
     absorbed = queue.absorbed
+    bridgedFrames = queue.bridgedFrames
     repeated = queue.repeated
     requeued = queue.requeued
     pended = queue.pended

@@ -72,6 +72,7 @@ enum PrometheusText {
   private static let queueCounters: [(String, String, @Sendable (QueueStatistics) -> UInt64?)] = [
     ("packets", "Packets received", { $0.packets }),
     ("bytes", "Their bytes", { $0.bytes }),
+    ("bridged_frames", "Packets that were frames on bridges", { $0.bridgedFrames }),
     ("pends", "Packets that callouts kept waiting", { $0.pended }),
     ("pends_expired", "Packets kept waiting past their deadline", { $0.pendExpired }),
     ("failure_policy", "Packets that the failure policy decided", { $0.failurePolicyApplied }),
