@@ -185,10 +185,10 @@ import Testing
     }
     var metadata = FrameMetadata()
     (metadata.bridgeIndex, metadata.sourcePort, metadata.destinationPort) = (3, 4, 5)
-    (metadata.sourcePortType, metadata.destinationPortType) = (.internal, .synthetic)
+    (metadata.sourcePortType, metadata.destinationPortType) = (.external, .synthetic)
     metadata.networkType = .external
     for (field, expected) in [
-      (.vSwitchNetworkType, 3), (.vSwitchSourceInterfaceType, 3),
+      (.vSwitchNetworkType, 3), (.vSwitchSourceInterfaceType, 0),
       (.vSwitchDestinationInterfaceType, 1),
       (.vSwitchID, 3), (.vSwitchSourceInterfaceID, 4), (.vSwitchDestinationInterfaceID, 5),
     ] as [(Field, UInt128)] {
