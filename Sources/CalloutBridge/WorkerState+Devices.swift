@@ -20,5 +20,5 @@ extension WorkerState {
   }
 
   /// How many ports are on their way out.
-  var leavingPorts: Int { ports.count { $0.isUnwanted } }
+  var leavingPorts: Int { ports.count { $0.isUnwanted } + closer.count }
 }

@@ -40,8 +40,14 @@ extension WorkerState {
       }
     }
     guard isAnyGone else { return }
+    var gone = ports.filter { $0.isUnwanted && $0.divert.phase == .detached }
     ports.removeAll { $0.isUnwanted && $0.divert.phase == .detached }
     portsHaveChanged()
+    while let last = gone.popLast() {
+      // Nobody here knows it any more.
+      nonisolated(unsafe) let port = consume last
+      unsafe closer.close(consume port)
+    }
   }
 
   /// The names of the ports that still divert.

@@ -32,6 +32,7 @@ struct WorkerState: ~Copyable {
   var ports: [FramePort] = []
   /// The same ports, for the way of frames.
   var heldPorts: [HeldObject<FramePort>] = []
+  let closer = PortCloser()
   /// What ports that have gone had counted.
   var gonePorts: [FramePort.Name: PortStatistics] = [:]
   var heldFrames = HeldFrames<HeldFrame>()

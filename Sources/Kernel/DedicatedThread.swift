@@ -4,7 +4,7 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// A named pthread that runs one body to its end.
+/// A named pthread that runs one body to its end, also when nobody waits for that.
 public final class DedicatedThread: Sendable {
   private let handle: Mutex<pthread_t?>
 
@@ -29,6 +29,10 @@ public final class DedicatedThread: Sendable {
     while kept.utf8.count > 15 { kept.removeLast() }
     _ = unsafe clx_thread_name(thread, kept)
     handle = Mutex(thread)
+  }
+
+  deinit {
+    if let thread = handle.withLock({ handle in handle.take() }) { pthread_detach(thread) }
   }
 
   /// A number that no other running thread has.

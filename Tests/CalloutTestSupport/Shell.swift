@@ -79,11 +79,18 @@ private func spawnShell(_ arguments: [String], output: Int32?) -> Int32 {
     posix_spawn_file_actions_adddup2(&actions, 0, 1)
     posix_spawn_file_actions_adddup2(&actions, 0, 2)
   }
+  // The threads of tests block signals, and a shell that inherits that waits for ever with `wait`.
+  var (attributes, none) = (posix_spawnattr_t(), sigset_t())
+  posix_spawnattr_init(&attributes)
+  defer { posix_spawnattr_destroy(&attributes) }
+  sigemptyset(&none)
+  posix_spawnattr_setsigmask(&attributes, &none)
+  posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
   var words: [UnsafeMutablePointer<CChar>?] = (["sh"] + arguments).map { strdup($0) }
   words.append(nil)
   defer { for word in words { free(word) } }
   var child: pid_t = 0
-  return posix_spawn(&child, "/bin/sh", &actions, nil, words, environ) == 0 ? child : 0
+  return posix_spawn(&child, "/bin/sh", &actions, &attributes, words, environ) == 0 ? child : 0
 }
 
 private func awaitExit(_ child: Int32) -> Int32 {
