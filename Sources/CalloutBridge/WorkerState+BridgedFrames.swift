@@ -37,37 +37,14 @@ extension WorkerState {
     out.beginPacket()
     out.rewrittenFrame.reset()
     let copies = out.contexts.counters.copies
-    let isLooping = meet(bytes, layout, layer, indication)
+    let isLooping = meet(
+      bytes, layout, id: indication.id, mark: indication.metadata.mark,
+      at: layer == .ingressVSwitchEthernet ? .receivedFrames : .bridgedFrames, layer)
     metadata.isFurtherCopy = out.contexts.counters.copies != copies
     metadata.isInjected = out.contexts.isInjected(out.packet.handle)
     let frame = ClassifiedFrame(bytes: bytes, layout: layout, layer: layer, metadata: metadata)
     let decision = isLooping ? .failing : out.evaluate(frame, policy, callouts, hits: &hits)
     settle(unsettled, decision, frame, indication)
-  }
-
-  /// Finds what the frame bears; true if it has met our hooks too often.
-  private mutating func meet(
-    _ bytes: RawSpan, _ layout: FrameLayout, _ layer: Layer, _ indication: borrowing Indication
-  ) -> Bool {
-    out.packet = TaggedPacket()
-    out.packet.id = indication.id
-    out.packet.layer = layer.rawValue
-    let isFragment = FrameTraits.identify(bytes, layout, &out.packet)
-    let place = layer == .ingressVSwitchEthernet ? HookSet.receivedFrames : .bridgedFrames
-    var arrival = Arrival(
-      mark: indication.metadata.mark, id: indication.id, place: place, layer: layer.rawValue,
-      fingerprint: out.packet.fingerprint, isBridged: true)
-    arrival.digest = out.packet.digest
-    arrival.isFragment = isFragment
-    switch out.contexts.meet(arrival) {
-    case .untagged: return false
-    case .bearer(let handle):
-      out.packet.handle = handle
-      return false
-    case .looping(let handle):
-      out.packet.handle = handle
-      return true
-    }
   }
 
   /// Gives the frame the verdict that was decided, with its mark and new header.

@@ -202,19 +202,29 @@ extension WorkerState {
     }
   }
 
-  /// Finds what the frame bears; true if it has met our layers too often.
+  /// Finds what a diverted frame bears; true if it has met our layers too often.
   mutating func meet(
     _ bytes: RawSpan, _ layout: FrameLayout, _ metadata: CalloutEngine.FrameMetadata,
     _ traits: FrameTraits
   ) -> Bool {
     lastFrame &+= 1
-    out.packet = TaggedPacket()
-    out.packet.id = lastFrame
-    out.packet.layer = traits.layers[0].rawValue
+    let isLooping = meet(
+      bytes, layout, id: lastFrame, mark: metadata.mark, at: traits.place, traits.layers[0])
     out.packet.isInjectedByOther = metadata.isInjectedByOther
+    return isLooping
+  }
+
+  /// Finds what a frame bears; true if it has met our layers too often.
+  mutating func meet(
+    _ bytes: RawSpan, _ layout: FrameLayout, id: UInt32, mark: UInt32, at place: HookSet,
+    _ layer: Layer
+  ) -> Bool {
+    out.packet = TaggedPacket()
+    out.packet.id = id
+    out.packet.layer = layer.rawValue
     let isFragment = FrameTraits.identify(bytes, layout, &out.packet)
     var arrival = Arrival(
-      mark: metadata.mark, id: lastFrame, place: traits.place, layer: out.packet.layer,
+      mark: mark, id: id, place: place, layer: layer.rawValue,
       fingerprint: out.packet.fingerprint, isBridged: true)
     arrival.digest = out.packet.digest
     arrival.isFragment = isFragment

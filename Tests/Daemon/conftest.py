@@ -15,6 +15,7 @@ from daemon import CALLOUTCTL, CALLOUTD, Daemon
 from netns import Namespace, Topology
 from nfqueue import HeldQueue
 from traffic import Flood, Sender, Sink
+from wire import Wire
 
 Starter = Callable[..., Daemon]
 SCRIPT = Path(__file__).resolve().parents[1] / "run-in-namespace.sh"
@@ -175,3 +176,22 @@ def background() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     for process in running:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """Two hosts on one link."""
+    wire = Wire()
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def run(wire: Wire, tmp_path: Path, closing: Callable) -> Callable[..., Daemon]:
+    """Starts a daemon on the wire's host."""
+
+    def make(text: str) -> Daemon:
+        tmp_path.joinpath("daemon").mkdir()
+        return closing(Daemon(wire.host, text, tmp_path / "daemon")).start()
+
+    return make

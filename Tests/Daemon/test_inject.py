@@ -12,7 +12,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,25 +48,6 @@ def datagram(number: int, port: int = 7000) -> bytes:
     """A frame with a datagram from the peer for this host."""
     packet = scapy.IP(src="10.0.0.1", dst="10.0.0.10") / scapy.UDP(sport=7, dport=port)
     return bytes(scapy.Ether(src=PEER_MAC, dst=HOST_MAC) / packet / f"number {number}".encode())
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    """Two hosts on one link."""
-    wire = Wire()
-    yield wire
-    wire.close()
-
-
-@pytest.fixture
-def run(wire: Wire, tmp_path: Path, closing: Callable) -> Callable[..., Daemon]:
-    """Starts a daemon on the wire's host."""
-
-    def make(text: str) -> Daemon:
-        tmp_path.joinpath("daemon").mkdir()
-        return closing(Daemon(wire.host, text, tmp_path / "daemon")).start()
-
-    return make
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,25 +35,6 @@ def every_frame(action: str = "permit", callout: str = "", layers: tuple[str, ..
 def example(name: str) -> str:
     """An example policy's text."""
     return (EXAMPLES / f"{name}.yaml").read_text()
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    """Two hosts on one link."""
-    wire = Wire()
-    yield wire
-    wire.close()
-
-
-@pytest.fixture
-def run(wire: Wire, tmp_path: Path, closing: Callable) -> Callable[..., Daemon]:
-    """Starts a daemon on the wire's host."""
-
-    def make(text: str) -> Daemon:
-        tmp_path.joinpath("daemon").mkdir()
-        return closing(Daemon(wire.host, text, tmp_path / "daemon")).start()
-
-    return make
 
 
 @pytest.fixture

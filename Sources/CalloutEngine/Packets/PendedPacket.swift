@@ -3,25 +3,32 @@
 public import PacketTagging
 public import PacketViews
 
-/// A packet that waits in the kernel for its one verdict, which may come from any thread.
+/// A packet that waits in the kernel for its one verdict.
+public typealias PendedPacket = Pended<PacketLayout, PacketMetadata>
+
+/// A bridged frame that waits in the kernel for its one verdict.
+public typealias PendedFrame = Pended<FrameLayout, FrameMetadata>
+
+/// What waits in the kernel for its one verdict, which may come from any thread.
 ///
 /// It cannot be copied, and deciding it consumes it. Dropped undecided, or past its deadline, it
 /// gets the failure policy. Mirrors block-and-absorb followed by injection, without the copy.
-public struct PendedPacket: ~Copyable, Sendable {
-  /// The packet from its IP header on, as far as it was copied from the kernel.
+public struct Pended<Layout: Sendable, Metadata: Sendable>: ~Copyable, Sendable {
+  /// A packet from its IP header on, a frame from its MAC header on, as far as it was copied from the
+  /// kernel.
   public let bytes: [UInt8]
   /// Where its headers lie.
-  public let layout: PacketLayout
+  public let layout: Layout
   /// The layer at which it waits.
   public let layer: Layer
   /// What the kernel says of it.
-  public let metadata: PacketMetadata
+  public let metadata: Metadata
   private let ticket: UInt64
   private let desk: any PacketDesk
   private var decision = PendedDecision.failurePolicy
 
   package init(
-    bytes: [UInt8], layout: PacketLayout, layer: Layer, metadata: PacketMetadata, ticket: UInt64,
+    bytes: [UInt8], layout: Layout, layer: Layer, metadata: Metadata, ticket: UInt64,
     desk: any PacketDesk
   ) {
     self.bytes = bytes
@@ -32,17 +39,17 @@ public struct PendedPacket: ~Copyable, Sendable {
     self.desk = desk
   }
 
-  /// Lets the packet go on.
+  /// Lets it go on.
   public consuming func permit() {
     decision = .permit
   }
 
-  /// Drops the packet.
+  /// Drops it.
   public consuming func block() {
     decision = .block
   }
 
-  /// The packet's context under `tag`; waits for the owning worker.
+  /// Its context under `tag`; waits for the owning worker.
   ///
   /// Throws `wouldDeadlock` on that worker's thread: in `classify`, `pended`, `filterChanged` and
   /// `makeInstance`.
@@ -56,7 +63,7 @@ public struct PendedPacket: ~Copyable, Sendable {
     return try result.get()
   }
 
-  /// Puts a context on the packet; waits for the owning worker.
+  /// Puts a context on it; waits for the owning worker.
   ///
   /// Throws `wouldDeadlock` on that worker's thread: in `classify`, `pended`, `filterChanged` and
   /// `makeInstance`.
