@@ -111,7 +111,9 @@ extension ContextTable {
     var moves = 0
     var sharesOwn = false
     var all = true
-    emitForAll(kind, slot, .observed, layer: arrival.layer, otherPacketID: arrival.id)
+    if let kind {
+      emitForAll(kind, slot, .observed, layer: arrival.layer, otherPacketID: arrival.id)
+    }
     for position in 0..<Int(entries[slot].associations) {
       switch association(slot, at: position).tag.disposition {
       case .share: sharesOwn = true
@@ -153,12 +155,14 @@ extension ContextTable {
     return countHop(copy)
   }
 
-  /// What copy it is: as the kernel was seen to make it, else by where it came.
+  /// What copy it is: as the kernel was seen to make it, else by where it came; nil if it has been
+  /// told already, because it was counted long before it came.
   ///
   /// It need not be told again.
-  private func noteCopy(_ slot: Int, _ arrival: Arrival) -> LifeEventKind {
+  private func noteCopy(_ slot: Int, _ arrival: Arrival) -> LifeEventKind? {
     var isClone = arrival.isBridged
-    if let count = bearerCount(slot), count.untoldClones + count.untoldDuplicates > 0 {
+    if let count = bearerCount(slot), count.copies != 0 {
+      guard count.untoldClones + count.untoldDuplicates > 0 else { return nil }
       if count.untoldClones == 0 { isClone = false }
       if count.untoldDuplicates == 0 { isClone = true }
       bearers?[Int(handle(slot))].told &+= isClone ? 1 : 1 << 16

@@ -121,6 +121,20 @@ import Testing
     #expect(rig.story().filter { $0.hasPrefix("cloned") } == ["cloned_by_netio"])
   }
 
+  @Test func `a copy that was told is not told again when it comes to a queue`() throws {
+    let source = try SightingTests.Source(countsCopies: true)
+    let rig = Rig(mask: 0x0fff_ff00, source: source)
+    let packet = rig.tagged([(7, rig.tag())])
+    try #require(source.bearers)[Int(packet.handle)].copies = 1
+    rig.table.leave(packet.handle, .postrouting, isInbound: false, .exact, layer: 16)
+    rig.advance(60)
+    _ = rig.table.followDepartures()
+    #expect(rig.story().filter { $0.hasPrefix("cloned") } == ["cloned_by_ndis"])
+    let copy = rig.meet(packet.handle, at: .prerouting, isBridged: true)
+    #expect(copy.handle == packet.handle)
+    #expect(rig.story().allSatisfy { !$0.hasPrefix("cloned") })
+  }
+
   @Test func `as many copies as can be counted`() throws {
     let observed = try Observed()
     try observed.note { _, count in count.copies = .max }
