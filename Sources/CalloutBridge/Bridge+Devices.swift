@@ -39,13 +39,16 @@ extension Bridge {
       else { return }
       if policy.policy.hasSwitchLayers { tellSwitchPorts(devices) }
       let byIndex = Dictionary(devices.map { ($0.index, $0) }) { first, _ in first }
-      let before = worker.mailbox.ask { state in
+      let answer = worker.mailbox.ask { state in
         state.follow(byIndex, gone: gone)
-        return state.leavingPorts
+        return (leaving: state.leavingPorts, traits: state.portTraits)
       }
+      // Whoever injects packets addresses them to the device as it is now.
+      if let answer { injections.learn(answer.traits) }
       board.withLock { $0.interfaces.forget(gone) }
-      if let before, before > 0 {
-        logger.info("interface or its helper has gone", metadata: ["callout.ports": "\(before)"])
+      if let answer, answer.leaving > 0 {
+        logger.info(
+          "interface or its helper has gone", metadata: ["callout.ports": "\(answer.leaving)"])
       }
       await retirePorts(for: policy)
       restorePorts(for: policy)

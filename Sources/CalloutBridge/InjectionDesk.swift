@@ -47,6 +47,13 @@ final class InjectionDesk: Sendable {
     state.withLock { $0.ports.merge(ports) { $1 } }
   }
 
+  /// Takes over what has changed of ports at which frames can be injected.
+  func learn(_ ports: [FramePort.Name: FrameTraits]) {
+    state.withLock { state in
+      for (name, traits) in ports where state.ports[name] != nil { state.ports[name] = traits }
+    }
+  }
+
   /// Frames can be injected at other ports no more.
   func keep(_ names: Set<FramePort.Name>) {
     state.withLock { state in state.ports = state.ports.filter { names.contains($0.key) } }

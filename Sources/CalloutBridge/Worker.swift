@@ -55,14 +55,15 @@ extension WorkerState {
       if phase == .stopped { break }
       expirePended()
       if socket.outgrows(received) { received = socket.makeReceiveBuffer() }
-      if portsChanged {
-        portsChanged = false
-        poller = makePoller(mailbox)
-      }
       releaseFrames()
       let frames = serveFrames()
       let count = serveBatch(&received) + frames
       tendPorts()
+      // Before the next wait, which would keep the sockets of ports that are being closed.
+      if portsChanged {
+        portsChanged = false
+        poller = makePoller(mailbox)
+      }
       let isFollowing = out.contexts.followDepartures()
       let isSweeping = out.contexts.sweep() || isFollowing
       if now >= nextHousekeeping {

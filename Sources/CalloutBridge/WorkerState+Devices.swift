@@ -19,6 +19,11 @@ extension WorkerState {
     }
   }
 
+  /// What the frames of each port have in common.
+  var portTraits: [FramePort.Name: FrameTraits] {
+    Dictionary(ports.map { ($0.name, $0.traits) }) { $1 }
+  }
+
   /// How many ports are on their way out.
   var leavingPorts: Int { ports.count { $0.isUnwanted } + closer.count }
 }

@@ -41,6 +41,7 @@ public final class FrameInjector: Sendable {
     guard isRawIP ? Self.isPacket(frame) : frame.byteCount >= FrameEnvelope.macBytes else {
       return .malformed
     }
+    let isLate = trail != nil
     let mark = mark & ~port.options.injectedBit
     let marked = mark | port.options.injectedBit
     let trail =
@@ -54,8 +55,19 @@ public final class FrameInjector: Sendable {
         let result = send(frame, mark, priority, offload, trail, by: socket, linked: false)
         if result != .tooLong { return result }
       }
+      // The helper takes longer ones than the device, whose driver would have to cope with them.
+      guard isLate || offload.isSegmentationPending || fits(frame) else { return .tooLong }
       return send(frame, marked, priority, offload, trail, by: detour, linked: isRawIP)
     }
+  }
+
+  /// Whether the device takes a frame of that length, with all its VLAN tags; the kernel grants one.
+  private func fits(_ frame: RawSpan) -> Bool {
+    let isRawIP = port.form != .ethernet
+    let header = isRawIP ? 0 : FrameEnvelope.macBytes + 4 * FrameLayout(parsing: frame).tagCount
+    // Of one that has gone the kernel tells.
+    guard let device = try? LinkDevice.find(index: port.options.device) else { return true }
+    return frame.byteCount <= Int(device.mtu) + header
   }
 
   private static func isPacket(_ bytes: RawSpan) -> Bool {

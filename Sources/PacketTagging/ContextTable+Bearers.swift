@@ -210,9 +210,14 @@ extension ContextTable {
 
   /// Keeps what a waiting bearer bears until somebody removes it, though it is let go.
   ///
-  /// For frames that never enter the IP stack.
+  /// For frames that never enter the IP stack. Only half of the handles can be kept, as anybody on the
+  /// wire can send such frames: what the rest bear ends when it is swept.
   package mutating func keep(_ handle: UInt32) {
     guard let slot = slot(handle) else { return }
+    if !entries[slot].isParked {
+      guard parked < max(1, capacity / 2) else { return }
+      parked += 1
+    }
     entries[slot].isKept = true
     entries[slot].isParked = true
   }

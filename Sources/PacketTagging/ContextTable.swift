@@ -60,6 +60,8 @@ public struct ContextTable: ~Copyable {
 
   /// Associations that have not ended.
   var live = 0
+  /// Handles that are kept until somebody removes what they stand for.
+  var parked = 0
   /// Associations by tag number; number 0 stands for the tags that have no place of their own.
   var tagCounts = FixedArray<TagCount>(repeating: TagCount(), count: Self.countedTags)
   static let countedTags = 1024
@@ -220,6 +222,8 @@ public struct ContextTable: ~Copyable {
     let mayReturn =
       isObserved
       && (mayReturn || reason == .lost || reason == .released || entries[slot].ownRoaming != 0)
+    if entries[slot].isParked { parked -= 1 }
+    entries[slot].isParked = false
     entries[slot].isLive = false
     entries[slot].parent = 0
     entries[slot].time = now

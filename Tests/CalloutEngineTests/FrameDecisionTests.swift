@@ -134,6 +134,19 @@ import Testing
     #expect(bench.events().map(\.kind).contains(.clonedViaAPI))
   }
 
+  @Test func `a clone of a frame without a MAC header is read as one`() throws {
+    var layout: FrameLayout?
+    var metadata = FrameMetadata()
+    metadata.hardwareType = .none
+    try bench.withFrame(
+      Make.ipv4(17), at: .inboundMACFrameNative, isRawIP: true, metadata: metadata
+    ) { frame, out in
+      guard let clone = try? out.clone(frame) else { return }
+      layout = clone.layout
+    }
+    #expect(layout?.format == .rawIP && layout?.etherType == .ipv4)
+  }
+
   @Test func `a clone that is taken keeps its contexts`() throws {
     var taken: [UInt8] = []
     try bench.withFrame { frame, out in

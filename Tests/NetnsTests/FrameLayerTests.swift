@@ -169,6 +169,40 @@ extension NetnsTests {
       }
     }
 
+    @Test func `what is borne by frames that never enter the IP stack leaves room for packets`()
+      async throws
+    {
+      try await withTopology { _ in
+        let bridge = frameBridge {
+          $0.maximumHandles = 64
+          $0.sweepAfter = .milliseconds(100)
+        }
+        let tag = bridge.makeTag(named: "t")
+        let tagged = Shared(0)
+        let policy = framePolicy(
+          [.inboundMACFrameEthernet, .outboundTransportV4], tags: [tag],
+          conditions: [Condition(.etherType, .equal(0x88b5))],
+          packets: { _, out in
+            if (try? out.associate(2, with: tag)) != nil { tagged.change { $0 += 1 } }
+          }
+        ) { _, out in
+          try? out.associate(1, with: tag)
+        }
+        try await running(bridge, policy) {
+          let peer = FrameTap(in: "p1", "b1")
+          defer { peer.close() }
+          let frame = Ends.host + Ends.peer + [0x88, 0xb5] + [UInt8](repeating: 0, count: 46)
+          for _ in 0..<200 { peer.send(frame) }
+          try await expectSoon { try await bridge.statistics().frames.frames >= 200 }
+          // So long that what is not kept has been swept.
+          try await expectSoon {
+            Sender(to: "10.9.1.2").send(1)
+            return tagged.value > 0
+          }
+        }
+      }
+    }
+
     @Test func `a MAC header is rewritten, with a tag pushed`() async throws {
       try await withTopology { topology in
         try topology.silence()

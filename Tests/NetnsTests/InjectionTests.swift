@@ -48,6 +48,24 @@ extension NetnsTests {
       }
     }
 
+    @Test func `a frame that is longer than the interface takes is completed with that`()
+      async throws
+    {
+      try await injecting { bridge, handle, device in
+        let (tap, ended) = (FrameTap(in: "p1", "b1"), Completions())
+        defer { tap.close() }
+        for size in [3000, 1514] {
+          let outcome = bridge.injectMACSend(
+            .invented(experiment(number: 9, size: size)), with: handle, at: Self.outbound,
+            interface: device, completion: ended.note)
+          #expect(refusal(outcome) == nil)
+        }
+        try await expectSoon { tap.count > 0 && ended.segments.count == 2 }
+        #expect(ended.statuses == [.invalidBufferSize, .success])
+        #expect(tap.seen.map(\.bytes.count) == [1514])
+      }
+    }
+
     @Test func `F41: an invented frame is sent, byte by byte as it was given`() async throws {
       try await injecting { bridge, handle, device in
         let (tap, ended) = (FrameTap(in: "p1", "b1"), Completions())

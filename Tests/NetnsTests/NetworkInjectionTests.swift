@@ -108,6 +108,26 @@ extension NetnsTests {
       }
     }
 
+    @Test func `a packet is received by an interface whose address has changed`() async throws {
+      try await withTopology { _ in
+        let (ends, bridge) = (PacketEnds(isIPv6: false), injectingBridge())
+        let handle = try handle(bridge, false)
+        let device = try index(of: "a1")
+        let policy = framePolicy([.inboundMACFrameEthernet]) { _, _ in }
+        try await running(bridge, policy) {
+          let receiver = Receiver()
+          try Shell.run("ip link set a1 address 02:00:00:00:01:99")
+          // The bridge learns of it after a while; from then on the host takes what is injected.
+          try await expectSoon {
+            let outcome = bridge.injectNetworkReceive(
+              .invented(ends.packet(4, to: ends.host, from: ends.peer)), with: handle,
+              interface: device, completion: { _ in })
+            return refusal(outcome) == nil && receiver.count > 0
+          }
+        }
+      }
+    }
+
     @Test(arguments: [false, true])
     func `a clone is sent, its contexts with it, and its sending completed`(
       _ isIPv6: Bool

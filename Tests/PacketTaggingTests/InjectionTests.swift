@@ -89,4 +89,31 @@ import Testing
     #expect(rig.put(1, tag, rig.packet()) == nil)
     #expect(rig.story() == ["removed_by_caller"])
   }
+
+  @Test func `what is kept until it is removed leaves room for others`() {
+    let rig = Rig(handles: 8)
+    let tag = rig.tag()
+    for number in 0..<100 {
+      let packet = rig.packet()
+      guard rig.put(UInt64(number), tag, packet) == nil else { break }
+      rig.table.depart(packet.handle, .anywhere)
+      rig.table.keep(packet.handle)
+    }
+    rig.advance(10_000)
+    rig.table.sweep()
+    rig.advance(100)
+    #expect(rig.counters.live == 4)
+    #expect(rig.put(1, tag, rig.packet()) == nil)
+    // Those that are removed make room for others to be kept.
+    #expect(rig.table.removeAll(tag) == 5)
+    rig.advance(10_000)
+    rig.table.sweep()
+    rig.advance(100)
+    let last = rig.tagged([(7, tag)])
+    rig.table.depart(last.handle, .anywhere)
+    rig.table.keep(last.handle)
+    rig.advance(10_000)
+    rig.table.sweep()
+    #expect(rig.counters.live == 1)
+  }
 }

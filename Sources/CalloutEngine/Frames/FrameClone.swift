@@ -21,6 +21,7 @@ public struct FrameClone: ~Copyable, Sendable {
   package var packet: TaggedPacket
   /// With what the original was injected.
   let trace: InjectionTrace
+  private let hardwareType: HardwareType
   private let desk: any PacketDesk
   private var isTaken = false
 
@@ -33,6 +34,7 @@ public struct FrameClone: ~Copyable, Sendable {
     offload = original.metadata.offload
     layer = original.layer
     interfaceIndex = original.metadata.interfaceIndex
+    hardwareType = original.metadata.hardwareType
     mark = original.metadata.mark
     priority = original.metadata.priority
     packet = tagged
@@ -46,7 +48,9 @@ public struct FrameClone: ~Copyable, Sendable {
   public var handle: UInt32 { packet.handle }
 
   /// Where the parts of the frame are, as it is now.
-  public var layout: FrameLayout { FrameLayout(parsing: bytes.span.packetBytes) }
+  public var layout: FrameLayout {
+    FrameLayout(parsing: bytes.span.packetBytes, of: hardwareType)
+  }
 
   /// Ends the clone without ending its contexts, which are now the caller's business.
   package consuming func take() -> (bytes: [UInt8], packet: TaggedPacket) {
