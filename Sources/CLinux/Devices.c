@@ -100,6 +100,21 @@ static int remove_queue(unsigned int device) {
   return request_route(&message.header);
 }
 
+int clx_set_alias(uint32_t device, const char *alias) {
+  struct {
+    struct nlmsghdr header;
+    struct ifinfomsg body;
+    struct rtattr attribute;
+    char text[64];
+  } message = {
+      .header = {.nlmsg_len = sizeof message, .nlmsg_type = RTM_SETLINK},
+      .body = {.ifi_family = AF_UNSPEC, .ifi_index = (int)device},
+      .attribute = {.rta_len = RTA_LENGTH(sizeof message.text), .rta_type = IFLA_IFALIAS},
+  };
+  snprintf(message.text, sizeof message.text, "%s", alias);
+  return request_route(&message.header);
+}
+
 int clx_ready_helper(const char *name, uint32_t mtu) {
   struct ifreq request;
   if (name_request(&request, name) < 0) return -1;

@@ -138,7 +138,9 @@ extension Bridge {
     guard let field = board.withLock({ $0.field }) else { throw .framesNeedMark }
     let options = FrameDivertOptions(
       device: name.device, direction: name.direction, injectedBit: field.injectedBit,
+      markMask: field.mask,
       failurePolicy: configuration.failurePolicy == .permit ? .permit : .block)
+    try checkMarkOfOthers(field.mask)
     do throws(DivertError) {
       let divert = try FrameDivert.open(options)
       let injector = try divert.makeInjector()

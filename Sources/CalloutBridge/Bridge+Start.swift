@@ -184,9 +184,9 @@ extension Bridge {
   /// Our bits of the mark, as chosen or as the scan of everybody's rules leaves them.
   private func chooseField() async throws(BridgeError) -> MarkField? {
     if configuration.mark == .off { return nil }
-    let uses: [MarkUse]
+    var uses = try usesOfOthersWhoDivert()
     do {
-      uses = try await MarkScan.scan(excluding: configuration.ruleTable)
+      uses += try await MarkScan.scan(excluding: configuration.ruleTable)
       for note in try MarkScan.notes() { warn(note) }
     } catch {
       throw .rules(error)
@@ -204,6 +204,27 @@ extension Bridge {
     }
     for conflict in conflicts { warn("mark bits shared with \(conflict)") }
     return field
+  }
+
+  /// The bits of other processes that divert frames: a policy without rules leaves no other trace.
+  private func usesOfOthersWhoDivert() throws(BridgeError) -> [MarkUse] {
+    do throws(LinkError) {
+      return try HelperDevices.foreignMarks().map { name, mask in
+        MarkUse(mask: mask, origin: .divert, rule: "its helper device \(name)")
+      }
+    } catch {
+      switch error {
+      case .system(let error): throw .system(error)
+      }
+    }
+  }
+
+  /// Refuses bits that somebody else has begun to use for frames since they were chosen.
+  func checkMarkOfOthers(_ mask: UInt32) throws(BridgeError) {
+    let conflicts = MarkScan.conflicts(of: mask, in: try usesOfOthersWhoDivert())
+    guard conflicts.isEmpty || configuration.ignoresMarkConflicts else {
+      throw .markConflict(mask: mask, uses: conflicts.map(\.description))
+    }
   }
 
   /// Has the kernel tell what becomes of packets, where it can; else the verdicts do.

@@ -12,12 +12,10 @@ final class PortCloser: Sendable {
   var count: Int { closing.load(ordering: .acquiring) }
 
   /// Closes a port that diverts no more, soon.
-  func close(_ port: sending FramePort) {
+  func close(_ port: LastReference<FramePort>) {
     closing.add(1, ordering: .relaxed)
-    // Not held here: whoever lets go of it last waits.
-    let box = Bridge.PortBox(consume port)
     let close: @Sendable () -> Void = { [self] in
-      _ = box.take()
+      port.release()
       closing.subtract(1, ordering: .releasing)
     }
     // Without a thread, here: then packets wait that long.

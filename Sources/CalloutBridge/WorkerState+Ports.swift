@@ -43,11 +43,7 @@ extension WorkerState {
     var gone = ports.filter { $0.isUnwanted && $0.divert.phase == .detached }
     ports.removeAll { $0.isUnwanted && $0.divert.phase == .detached }
     portsHaveChanged()
-    while let last = gone.popLast() {
-      // Nobody here knows it any more.
-      nonisolated(unsafe) let port = consume last
-      unsafe closer.close(consume port)
-    }
+    while let last = gone.popLast() { closer.close(LastReference(consume last)) }
   }
 
   /// The names of the ports that still divert.

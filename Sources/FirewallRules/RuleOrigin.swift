@@ -10,6 +10,8 @@ public enum RuleOrigin: String, Sendable, CaseIterable, CustomStringConvertible 
   case iptablesLegacy = "iptables-legacy"
   /// A routing rule with `fwmark`.
   case ipRule = "ip rule"
+  /// Another program that diverts frames.
+  case divert = "another calloutd"
 
   /// The origin in the words of its tool.
   public var description: String { rawValue }

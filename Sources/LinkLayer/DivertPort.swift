@@ -59,7 +59,7 @@ final class DivertPort: Sendable {
     let link = try DivertHook.linkHelper(programs.inject, helper, by: options.attachment)
     let isLinked = link != nil
     helperLink = link
-    try helper.ready()
+    try helper.ready(markMask: options.markMask)
     do throws(SystemError) {
       takesPriority = try FrameSocket.takesPriority(askingOf: helper.index)
     } catch {

@@ -19,6 +19,8 @@ public struct FrameDivertOptions: Sendable, Hashable {
   /// Programs that divert the same device must each have their own: each sees a frame once, and what
   /// another one injects once more. Who injects what it sees must bound how often.
   public var injectedBit: UInt32
+  /// All bits of the mark that are ours: noted at the helper device, so that other programs keep away.
+  public var markMask: UInt32
   /// What becomes of frames while the reader is behind by `limit`, and of those of a batch that
   /// nobody has decided; both are counted.
   public var failurePolicy: FrameFailurePolicy
@@ -34,13 +36,14 @@ public struct FrameDivertOptions: Sendable, Hashable {
 
   /// Options with this project's defaults; `slots` is rounded up, `limit` is three quarters of them.
   public init(
-    device: UInt32, direction: LinkDirection, injectedBit: UInt32,
+    device: UInt32, direction: LinkDirection, injectedBit: UInt32, markMask: UInt32? = nil,
     failurePolicy: FrameFailurePolicy = .permit, slots: Int = 16384, limit: Int? = nil,
     attachment: DivertAttachment? = nil
   ) {
     self.device = device
     self.direction = direction
     self.injectedBit = injectedBit
+    self.markMask = markMask ?? injectedBit
     self.failurePolicy = failurePolicy
     self.attachment = attachment
     var size = 128

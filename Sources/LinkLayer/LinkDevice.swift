@@ -43,6 +43,10 @@ public struct LinkDevice: Sendable, Hashable {
   ///
   /// `IFLA_INFO_KIND`.
   public var driver: String?
+  /// What somebody has noted at it.
+  ///
+  /// `IFLA_IFALIAS`.
+  public var alias = ""
   /// The longest frame to be segmented that it is given.
   ///
   /// `IFLA_GSO_MAX_SIZE`.

@@ -58,6 +58,7 @@ enum LinkMessage {
       case 4 where field.byteCount >= 4: device.mtu = field.host(0)  // IFLA_MTU
       case 10 where field.byteCount >= 4: device.master = field.host(0)  // IFLA_MASTER
       case 18: device.driver = driver(field)  // IFLA_LINKINFO
+      case 20: device.alias = text(field)  // IFLA_IFALIAS
       case 41 where field.byteCount >= 4:  // IFLA_GSO_MAX_SIZE
         device.longestSegmented = field.host(0)
       default: break

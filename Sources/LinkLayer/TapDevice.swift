@@ -52,8 +52,11 @@ struct TapDevice: ~Copyable, Sendable {
     }
   }
 
-  /// Sets the device up.
-  func ready() throws(DivertError) {
+  /// Notes whose bits of the mark its frames bear, and sets the device up.
+  func ready(markMask: UInt32) throws(DivertError) {
+    guard unsafe clx_set_alias(index, HelperDevices.note(markMask)) == 0 else {
+      throw .noHelper(.current("name the owner of the device \(name)"))
+    }
     guard unsafe clx_ready_helper(name, Self.mtu) == 0 else {
       throw .noHelper(.current("set up the device \(name)"))
     }
@@ -77,6 +80,28 @@ public enum HelperDevices {
       !part.isEmpty && part.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
     }
     return areNumbers && parts.count <= 2
+  }
+
+  /// What tells our helpers from those of other processes.
+  private static let owner = String(UInt64.random(in: .min ... .max), radix: 16)
+  private static let noteStart = "callout mark 0x"
+
+  static func note(_ mask: UInt32) -> String {
+    "\(noteStart)\(String(mask, radix: 16)) of \(owner)"
+  }
+
+  /// The bits of the mark that a helper's note names; nil if it is none, or our own.
+  static func foreignMark(in note: String) -> UInt32? {
+    let words = note.dropFirst(noteStart.count).split(separator: " ")
+    guard note.hasPrefix(noteStart), words.count == 3, words[2] != owner else { return nil }
+    return UInt32(words[0], radix: 16)
+  }
+
+  /// Which bits of the mark other processes use that divert frames, by the names of their helpers.
+  public static func foreignMarks() throws(LinkError) -> [(name: String, mask: UInt32)] {
+    try LinkDevice.all().filter { isName($0.name) }.compactMap { device in
+      foreignMark(in: device.alias).map { (device.name, $0) }
+    }
   }
 
   /// The names of those that no process holds.

@@ -275,6 +275,31 @@ def test_interfaces_that_cannot_be_are_refused_and_the_running_policy_stays(
     assert len(wire.helpers()) == 2
 
 
+@pytest.mark.parametrize("mark", ["", "mark: { mask: 0x0ff00000 }"])
+def test_a_second_daemon_keeps_away_from_the_first_one_s_mark(
+    run, wire: Wire, tmp_path: Path, closing, mark: str
+) -> None:
+    """What it sent would pass the first one's filters as the first one's own."""
+    run(policy(every_frame("block", layers=BOTH[1:]), "", "mark: { mask: 0x0ffffff0 }\n" + ETH0))
+    second = policy(every_frame(layers=BOTH[1:]), "", f"{mark}\nqueues: {{ first: 200 }}\n{ETH0}")
+    daemon = closing(Daemon(wire.host, second, tmp_path))
+    daemon.spawn()
+    assert daemon.wait() == 1
+    assert "by another calloutd: its helper device coo" in daemon.log
+    assert not wire.answers()
+
+
+def test_a_reload_keeps_away_from_another_daemon_s_mark(
+    run, wire: Wire, tmp_path: Path, closing
+) -> None:
+    queues = "queues: { first: 200 }"
+    late = closing(Daemon(wire.host, policy("", "", f"{queues}\n{ETH0}"), tmp_path)).start()
+    run(policy(every_frame("block", layers=BOTH[1:]), "", ETH0))
+    answer = refused(late, policy(every_frame(layers=BOTH[1:]), "", f"{queues}\n{ETH0}"))
+    assert "by another calloutd: its helper device coo" in answer
+    assert not wire.answers()
+
+
 @pytest.mark.parametrize(
     ("head", "words"),
     [

@@ -35,6 +35,8 @@ int clx_filter_tap(int tap, int program);
 /// Takes over an abandoned TAP device so that it goes with the descriptor; EBUSY if somebody holds
 /// it, EINVAL if it is no TAP device.
 int clx_adopt_tap(const char *name, bool removing);
+/// Notes up to 63 bytes at a device, for whoever lists devices.
+int clx_set_alias(uint32_t device, const char *alias);
 /// Gives a device no queue and that MTU, keeps IPv6 off it, and sets it up.
 int clx_ready_helper(const char *name, uint32_t mtu);
 
