@@ -158,7 +158,8 @@ def guest_runners() -> list[Runner]:
     runners.append(daemon_runner(IN_GUEST))
     for runner in runners:
         runner.limit *= 2
-    return runners
+    part = os.environ.get("CALLOUT_PART")
+    return [one for one in runners if part is None or (part == "queues") == (one is runners[1])]
 
 
 def listed() -> int:
