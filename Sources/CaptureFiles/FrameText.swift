@@ -2,6 +2,8 @@
 
 /// Why a text is no frame.
 public enum FrameTextError: Error, Sendable, Hashable, CustomStringConvertible {
+  /// It is longer than any frame's text.
+  case tooLong
   /// There is no digit in it.
   case empty
   /// A character is neither a digit nor stands between bytes; the first is number 1.
@@ -12,6 +14,8 @@ public enum FrameTextError: Error, Sendable, Hashable, CustomStringConvertible {
   /// What is wrong and what was expected.
   public var description: String {
     switch self {
+    case .tooLong:
+      "found more than \(FrameText.longest) bytes, expected the hexadecimal digits of one frame"
     case .empty: "found no byte, expected hexadecimal digits, two for each"
     case .noDigit(let character, let position):
       "found \(character.debugDescription) at character \(position), expected hexadecimal digits, "
@@ -24,12 +28,16 @@ public enum FrameTextError: Error, Sendable, Hashable, CustomStringConvertible {
 
 /// Frames as text: hexadecimal digits, two a byte.
 public enum FrameText {
+  /// The longest text of a frame in bytes, with all that stands between its digits.
+  public static let longest = 1 << 20
+
   private static let separators: Set<Character> = [
     " ", "\t", "\n", "\r", "\r\n", ":", "-", ".", ",", "_",
   ]
 
   /// The bytes that a text spells; each run of digits may begin with 0x.
   public static func bytes(_ text: String) throws(FrameTextError) -> [UInt8] {
+    guard text.utf8.count <= longest else { throw .tooLong }
     var bytes: [UInt8] = []
     var half: UInt8?
     var digits = 0

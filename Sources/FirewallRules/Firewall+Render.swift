@@ -9,7 +9,7 @@ extension Firewall {
       """
       # This kernel lacks the queue statement: calloutd installs the same rules with the xtables
       # target NFQUEUE, which has no nft syntax. This text loads only where nft_queue is there.
-
+      \(bridgeRemark(ruleSet, "xtables", "the bridge table below cannot be on this kernel"))
       """ + nftText(ruleSet)
     case .iptables: iptablesText(ruleSet)
     }
@@ -41,13 +41,20 @@ extension Firewall {
       let text = IPTablesBackend.restoreText(ruleSet, family: family, saved: SavedRules())
       return "# \(family.command("tables-restore")) --noflush\n\(text)"
     }
-    let remark =
-      ruleSet.planned(in: .bridge).isEmpty
-      ? "" : "# The frames of bridges cannot be queued by iptables: what is below brings none.\n"
+    let remark = bridgeRemark(ruleSet, "iptables", "what is below brings none")
     return """
       \(remark)# Rules after ours in the same built-in chain never see queued or bypassed packets.
 
       """ + parts.joined(separator: "\n")
+  }
+}
+
+extension Firewall {
+  /// A line that says why frames of bridges are missing; empty where none are asked for.
+  private static func bridgeRemark(_ ruleSet: RuleSet, _ means: String, _ effect: String) -> String
+  {
+    ruleSet.planned(in: .bridge).isEmpty
+      ? "" : "# The frames of bridges cannot be queued by \(means): \(effect).\n"
   }
 }
 

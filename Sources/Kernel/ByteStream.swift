@@ -41,6 +41,25 @@ public struct ByteStream: ~Copyable, Sendable {
     return bytes
   }
 
+  /// Takes the next line without its newline, nil at the end.
+  ///
+  /// Of a line that is longer than `limit` bytes it takes the first `limit + 1`.
+  public mutating func takeLine(limit: Int) throws(SystemError) -> [UInt8]? {
+    let most = max(0, limit) + 1
+    var searched = 0
+    while true {
+      let waiting = buffer[start...].prefix(most)
+      if let end = waiting.dropFirst(searched).firstIndex(of: UInt8(ascii: "\n")) {
+        let line = try take(end - start)
+        _ = try take(1)
+        return line
+      }
+      searched = waiting.count
+      if searched == most { return try take(most) }
+      if try !fill() { return searched == 0 ? nil : try take(searched) }
+    }
+  }
+
   /// Reads more; false at the end.
   private mutating func fill() throws(SystemError) -> Bool {
     guard let number else { return false }

@@ -159,7 +159,7 @@ import Testing
       ),
       (
         [filter(.permit, [Condition(.ipLocalPort, .equal(1))], layer: .ipForwardV4)], [],
-        .fieldNotAtLayer(filter: "f", field: "ip-local-port", layer: "ipforward-v4")
+        .fieldNotAtLayer(filter: "f", field: "ip-local-port", layer: "ipforward-v4", instead: nil)
       ),
       (
         [filter(.permit, [flags], layer: .streamV4)], [],

@@ -212,7 +212,7 @@ import Testing
       ])
     }
     let expected = PolicyError.fieldNotAtLayer(
-      filter: "f", field: "ether-type", layer: "inbound-mac-frame-native")
+      filter: "f", field: "ether-type", layer: "inbound-mac-frame-native", instead: nil)
     #expect(throws: expected) {
       try bench.adoptFrames([
         filter(.permit, [Condition(.etherType, .equal(1))], layer: .inboundMACFrameNative)

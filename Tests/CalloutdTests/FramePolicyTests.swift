@@ -117,6 +117,36 @@ struct FramePolicyTests {
         .contains("packets at outbound-transport-v4 have no ether-type"))
   }
 
+  @Test func `an address that a layer lacks is told with the one that serves`() {
+    let (inbound, outbound) = ("inbound-mac-frame-ethernet", "outbound-mac-frame-ethernet")
+    let ingress = "ingress-vswitch-ethernet"
+    let address = "match: equal, value: 02:00:00:00:00:01"
+    let type = "match: equal, value: unicast"
+    for (layer, field, value, instead) in [
+      (inbound, "mac-source-address", address, "; use mac-remote-address"),
+      (inbound, "mac-destination-address", address, "; use mac-local-address"),
+      (outbound, "mac-source-address", address, "; use mac-local-address"),
+      (outbound, "mac-destination-address", address, "; use mac-remote-address"),
+      (inbound, "mac-source-address-type", type, "; use mac-remote-address-type"),
+      (outbound, "mac-destination-address-type", type, "; use mac-remote-address-type"),
+      (
+        ingress, "mac-local-address", address,
+        "; use mac-source-address or mac-destination-address:"
+      ),
+      (
+        ingress, "mac-remote-address-type", type,
+        "; use mac-source-address-type or mac-destination-address-type:"
+      ),
+      ("inbound-mac-frame-native", "mac-source-address", address, ""),
+    ] {
+      let error = problem("{ field: \(field), \(value) }", layer: layer)
+      #expect(error.contains("packets at \(layer) have no \(field)\(instead)"), "\(error)")
+      #expect(!instead.isEmpty || error.hasSuffix("have no \(field)"), "\(error)")
+      let ends = error.hasSuffix("have no \(field)\(instead)")
+      #expect(ends || instead.hasSuffix(":"), "\(error)")
+    }
+  }
+
   @Test func `MAC layers need interfaces, bridge layers do not`() throws {
     for layer in Layer.frameLayers {
       let text = "filters:\n- { name: f, layer: \(layer.name), action: block }\n"
@@ -195,6 +225,17 @@ struct FramePolicyTests {
         + "capacity: 64, keep: 60s, rate: 20/s, on-violation: permit, log: 5/s")
     #expect(found == .inspectARP(expected))
     #expect(try kind("arp-inspect") == .inspectARP(ARPInspectCallout.Configuration()))
+    let error = #expect(throws: PolicyProblems.self) {
+      try kind(
+        "arp-inspect, bindings: [\n  { address: 10.9.0.55, mac: 02:00:00:00:00:01 },\n"
+          + "  { address: 10.9.0.56, mac: 02:00:00:00:00:01 },\n"
+          + "  { mac: 02:00:00:00:00:02, address: 10.9.0.55 }]")
+    }
+    #expect(
+      error?.lines == [
+        "p:5:3: error: found 10.9.0.55 again, expected it once in bindings; it is first given in "
+          + "line 3"
+      ])
     #expect(throws: PolicyProblems.self) {
       try kind("arp-inspect, bindings: [{ address: fe80::1, mac: 02:00:00:00:00:01 }]")
     }

@@ -12,6 +12,13 @@ struct FrameTextTests {
     #expect(try FrameText.bytes(text) == [0x01, 0x80, 0xc2])
   }
 
+  @Test func `a text longer than any frame is refused`() throws {
+    let longest = String(repeating: "a", count: FrameText.longest)
+    #expect(try FrameText.bytes(longest).count == FrameText.longest / 2)
+    #expect(throws: FrameTextError.tooLong) { try FrameText.bytes(longest + " ") }
+    #expect("\(FrameTextError.tooLong)".contains("expected"))
+  }
+
   @Test(arguments: [
     ("", FrameTextError.empty), (" : ", .empty), ("0x", .empty), ("012", .oddDigits(position: 3)),
     ("01 2 34", .oddDigits(position: 4)), ("01 zz", .noDigit("z", position: 4)),

@@ -43,6 +43,7 @@ def test_a_queue_of_anothers_is_named_by_port_and_process(net, prepare, hold) ->
     daemon = prepare(policy(FILTERS, TAG, "queues: { count: 2 }"))
     log = refused_start(daemon, net)
     assert f"queue 31001 is bound by netlink port {other.port_id}" in log
+    assert "stopped" not in log, "it never ran"
     assert "queues.first" in log
     if other.port_id == os.getpid():
         assert Path("/proc/self/comm").read_text().strip() in log

@@ -292,6 +292,19 @@ def test_wrong_arguments_are_told_with_their_place(wire: Wire, arguments, words)
     assert sideways.returncode == 64 and "send" in sideways.stderr and "receive" in sideways.stderr
 
 
+def test_a_line_without_an_end_is_refused_in_bounded_memory(wire: Wire) -> None:
+    command = [CALLOUTCTL, "inject", "-i", "x", "--direction", "send", "--hex", "-", "--dry-run"]
+    limit = f"ulimit -v {2 << 20}; exec timeout 60 "
+    for source in ("/dev/zero", "cat /dev/zero | tr '\\0' a |"):
+        line = f"{limit}{' '.join(map(str, command))}"
+        line = f"{line} < {source}" if source.startswith("/") else f"{source} ({line})"
+        done = wire.host.run("sh", "-c", line, check=False)
+        assert done.returncode == 1, done
+        assert "line 1: found more than 1048576 bytes" in done.stderr, done.stderr
+    many = f"yes 'aa bb cc' | head -n 300000 | ({limit}{' '.join(map(str, command))})"
+    assert wire.host.out("sh", "-c", many) == "300000 frames, 900000 bytes\n"
+
+
 def test_a_dry_run_reads_and_counts(tmp_path: Path, wire: Wire) -> None:
     file = capture(tmp_path / "frames", [experiment(b"a"), experiment(b"b", 100)])
     command = [CALLOUTCTL, "inject", "-i", "x", "--direction", "send", "--dry-run", str(file)]

@@ -37,6 +37,16 @@ import Kernel
     #expect(text.hasSuffix(nftText))
   }
 
+  @Test func `compat rules say that the frames of bridges cannot be had`() {
+    let rules = RuleSet(
+      queues: 5...6, hooks: [.prerouting: .bridge, .output: .ipv4], bypass: true)
+    let text = Firewall.render(rules, backend: .nftCompat)
+    #expect(text.contains("bridges cannot be queued by xtables: the bridge table below cannot be"))
+    #expect(text.hasSuffix("\n" + Firewall.render(rules, backend: .nft)))
+    #expect(text.contains("\ntable bridge callout {}\n"))
+    #expect(!Firewall.render(ruleSet, backend: .nftCompat).contains("bridge"))
+  }
+
   @Test func `the block form and one queue have no bypass and no range`() {
     let text = Firewall.render(
       RuleSet(queues: 5...5, hooks: [.forward: .ipv6], bypass: false, priority: 10),

@@ -149,7 +149,8 @@ package final class CompiledPolicy: Sendable {
     for condition in filter.conditions {
       guard condition.field.isAvailable(at: filter.layer) else {
         throw .fieldNotAtLayer(
-          filter: filter.name, field: condition.field.name, layer: filter.layer.name)
+          filter: filter.name, field: condition.field.name, layer: filter.layer.name,
+          instead: condition.field.substitute(at: filter.layer))
       }
       try check(condition, filter)
     }

@@ -38,8 +38,9 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
   case unknownCallout(filter: String, callout: String)
   /// Two sublayers or two callouts have the same name. `STATUS_FWP_ALREADY_EXISTS`.
   case duplicate(kind: String, name: String)
-  /// Packets at this layer have no such field. `STATUS_FWP_CONDITION_NOT_FOUND`.
-  case fieldNotAtLayer(filter: String, field: String, layer: String)
+  /// Packets at this layer have no such field; `instead` says which to use, if any serves.
+  /// `STATUS_FWP_CONDITION_NOT_FOUND`.
+  case fieldNotAtLayer(filter: String, field: String, layer: String, instead: String?)
   /// The condition's value is not of the field's type. `STATUS_FWP_TYPE_MISMATCH`.
   case typeMismatch(filter: String, field: String, expected: String)
   /// No packets are indicated at this layer. `STATUS_FWP_INCOMPATIBLE_LAYER`.
@@ -58,8 +59,9 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
       "filter \"\(filter)\": there is no callout \"\(callout)\"; add it to callouts"
     case .duplicate(let kind, let name):
       "two \(kind) are named \"\(name)\"; names must be unique"
-    case .fieldNotAtLayer(let filter, let field, let layer):
+    case .fieldNotAtLayer(let filter, let field, let layer, let instead):
       "filter \"\(filter)\": packets at \(layer) have no \(field)"
+        + (instead.map { "; use \($0)" } ?? "")
     case .typeMismatch(let filter, let field, let expected):
       "filter \"\(filter)\": \(field) takes \(expected)"
     case .layerHasNoPackets(let filter, let layer):

@@ -67,6 +67,35 @@ extension Field {
   /// The field's index among those of `layer`, nil if frames there have no such field.
   public func index(at layer: Layer) -> Int? { layer.frameFields.firstIndex(of: self) }
 
+  /// Which fields of `layer` name the end of a frame that this one names elsewhere, nil if none.
+  func substitute(at layer: Layer) -> String? {
+    switch layer.medium {
+    case .ethernet:
+      let isInbound = layer.direction == .inbound
+      switch self {
+      case .macSourceAddress: return (isInbound ? Field.macRemoteAddress : .macLocalAddress).name
+      case .macDestinationAddress:
+        return (isInbound ? Field.macLocalAddress : .macRemoteAddress).name
+      case .macSourceAddressType:
+        return (isInbound ? Field.macRemoteAddressType : .macLocalAddressType).name
+      case .macDestinationAddressType:
+        return (isInbound ? Field.macLocalAddressType : .macRemoteAddressType).name
+      default: return nil
+      }
+    case .virtualSwitch:
+      let ends: [Field]
+      switch self {
+      case .macLocalAddress, .macRemoteAddress: ends = [.macSourceAddress, .macDestinationAddress]
+      case .macLocalAddressType, .macRemoteAddressType:
+        ends = [.macSourceAddressType, .macDestinationAddressType]
+      default: return nil
+      }
+      let names = ends.map(\.name).joined(separator: " or ")
+      return "\(names): bridged frames have no local end"
+    case .native, .network, .stream: return nil
+    }
+  }
+
   /// The type of the field's values at `layer`.
   public func dataType(at layer: Layer) -> FieldDataType {
     switch self {

@@ -13,7 +13,8 @@ struct CaptureCommand: ParsableCommand {
       A packet is written as it was when it had been tagged at the first layer, once all its \
       contexts have ended; its comments tell their lives. pcapng has no verdict of NFQUEUE, so \
       epb_verdict is one of traffic control: TC_ACT_OK (0) for a packet that went on, TC_ACT_SHOT \
-      (2) for one that a verdict or the kernel dropped.
+      (2) for one that a verdict or the kernel dropped. Packets whose first tag came at a MAC or \
+      vswitch layer are not written.
       """)
 
   @OptionGroup var options: ClientOptions

@@ -2,6 +2,7 @@
 
 internal import CaptureFiles
 internal import Foundation
+internal import Kernel
 
 /// Where frames to be injected come from.
 struct FrameSource {
@@ -39,23 +40,41 @@ struct FrameSource {
       let reader = try CaptureFileReader(path)
       next = { try reader.next() }
     case .lines:
-      var number = 0
-      next = { try Self.readLine(&number) }
+      let reader = try FrameLineReader()
+      next = { try reader.next() }
     }
   }
+}
 
-  private static func readLine(_ number: inout Int) throws -> CapturedFrame? {
-    while let line = Swift.readLine() {
+/// Reads frames of standard input, of which it holds one line at a time.
+private final class FrameLineReader {
+  private var stream: ByteStream
+  private var number = 0
+
+  init() throws {
+    do { stream = try ByteStream(at: "-") } catch { throw FrameSourceError(text: "\(error)") }
+  }
+
+  func next() throws -> CapturedFrame? {
+    while let line = try takeLine() {
       number += 1
-      let text = line.drop(while: \.isWhitespace)
-      if text.isEmpty || text.hasPrefix("#") { continue }
-      do {
+      do throws(FrameTextError) {
+        guard line.count <= FrameText.longest else { throw .tooLong }
+        let line = String(decoding: line, as: UTF8.self)
+        let text = line.drop(while: \.isWhitespace)
+        if text.isEmpty || text.hasPrefix("#") { continue }
         return CapturedFrame(try FrameText.bytes(line))
       } catch {
         throw FrameSourceError(text: "line \(number): \(error)")
       }
     }
     return nil
+  }
+
+  private func takeLine() throws -> [UInt8]? {
+    do { return try stream.takeLine(limit: FrameText.longest) } catch {
+      throw FrameSourceError(text: "\(error)")
+    }
   }
 }
 

@@ -87,7 +87,7 @@ extension CalloutType {
       keys: [
         SchemaKey(
           "bindings", listOf: readBinding, schema: [bindingSchema.lines], into: \.arp.bindings,
-          "whose addresses are known; on every interface and VLAN"),
+          identity: { "\($0.address)" }, "whose addresses are known; on every interface and VLAN"),
         SchemaKey(
           "learn", .boolean, into: \.arp.learns, default: "true",
           "whether the owners of other addresses are learned from what is heard first"),

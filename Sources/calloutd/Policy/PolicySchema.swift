@@ -49,10 +49,11 @@ struct SchemaKey<Target> {
     assign = { node, target, reader in reader.read(node, by: schema, into: &target[keyPath: path]) }
   }
 
-  /// A key whose value is a list of things that `element` reads.
+  /// A key whose value is a list of things that `element` reads, each with another `identity`.
   init<Child>(
     _ name: String, listOf element: @escaping (Node, inout PolicyReader) -> Child?,
     schema: [[String]], into path: WritableKeyPath<Target, [Child]>,
+    identity: @escaping (Child) -> String? = { _ in nil },
     default fallback: String? = "[]", _ purpose: String
   ) {
     self.name = name
@@ -67,7 +68,19 @@ struct SchemaKey<Target> {
       guard case .sequence(let sequence) = node else {
         return reader.problems.report(node, isNot: "a list")
       }
-      target[keyPath: path] += sequence.compactMap { element($0, &reader) }
+      var lines: [String: Int] = [:]
+      for node in sequence {
+        guard let child = element(node, &reader) else { continue }
+        target[keyPath: path].append(child)
+        guard let identity = identity(child) else { continue }
+        guard let line = lines[identity] else {
+          lines[identity] = node.position.line
+          continue
+        }
+        reader.problems.report(
+          "found \(identity) again, expected it once in \(name); it is first given in line \(line)",
+          at: node.position)
+      }
     }
   }
 }

@@ -56,13 +56,16 @@ final class Daemon: Sendable {
 
   /// Stops the bridge, whatever became of the task that asks.
   func stop() async {
-    state.withLock { $0.phase = .stopping }
+    let hasRun = state.withLock { state in
+      defer { state.phase = .stopping }
+      return state.phase == .running
+    }
     let report = await Task { [bridge, generators] in
       await generators.stop()
       return await bridge.stop()
     }.value
     for note in report.notes { logger.warning("stopping", metadata: [LogKey.note: "\(note)"]) }
-    logger.info("stopped")
+    if hasRun { logger.info("stopped") }
   }
 
   /// Reads the policy file again; on any error the running policy stays.
