@@ -27,6 +27,8 @@ struct FrameRing: ~Copyable {
   private var taken = 0
   private var largeTaken = 0
   private var sparesTaken = 0
+  /// How many looks in a row have found nothing.
+  private var emptyLooks = 0
 
   /// Frames that no slot and no buffer was free for.
   private(set) var ringLosses: UInt64 = 0
@@ -81,7 +83,9 @@ struct FrameRing: ~Copyable {
       }
       if !batch.append(found.region, count: found.count, form) { malformed &+= 1 }
     }
-    if batch.count == 0 {
+    emptyLooks = batch.count == 0 ? emptyLooks &+ 1 : 0
+    // Two calls: not for each look in vain between frames.
+    if emptyLooks == 2 || emptyLooks & 63 == 63 {
       // An error that nobody takes would wake the poller for ever.
       _ = clx_take_error(descriptor.number)
       // No frame may come any more to tell of those before it.
