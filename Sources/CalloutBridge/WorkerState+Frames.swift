@@ -228,15 +228,7 @@ extension WorkerState {
       fingerprint: out.packet.fingerprint, isBridged: true)
     arrival.digest = out.packet.digest
     arrival.isFragment = isFragment
-    switch out.contexts.meet(arrival) {
-    case .untagged: return false
-    case .bearer(let handle):
-      out.packet.handle = handle
-      return false
-    case .looping(let handle):
-      out.packet.handle = handle
-      return true
-    }
+    return bear(arrival)
   }
 }
 

@@ -114,6 +114,11 @@ extension WorkerState {
         | indication.metadata.physicalOutputDevice != 0)
     arrival.digest = out.packet.digest
     arrival.isFragment = layout.isFragment
+    return bear(arrival)
+  }
+
+  /// Has the current packet bear what it arrived with; true if it has met our layers too often.
+  mutating func bear(_ arrival: Arrival) -> Bool {
     switch out.contexts.meet(arrival) {
     case .untagged: return false
     case .bearer(let handle):
