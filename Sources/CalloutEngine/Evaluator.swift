@@ -93,7 +93,7 @@ extension Classification {
   ) -> Bool {
     switch filter.action {
     case .permit:
-      decision.combine(.permit, filter, isHard: false, isCallout: false)
+      decision.combine(.permit, filter, isHard: filter.isHard, isCallout: false)
       return true
     case .block:
       decision.combine(.block, filter, isHard: true, isCallout: false)
@@ -130,7 +130,9 @@ extension Classification {
     case .pend(let deadline): outcome = .pend(deadline: deadline)
     case .hold(let until, let permits): outcome = .hold(until: until, permits: permits)
     }
-    decision.combine(outcome, filter, isHard: clearsWrite, isCallout: true)
+    var isHard = clearsWrite
+    if filter.isHard, case .permit = outcome { isHard = true }
+    decision.combine(outcome, filter, isHard: isHard, isCallout: true)
     return true
   }
 

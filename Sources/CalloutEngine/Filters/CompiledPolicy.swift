@@ -18,6 +18,8 @@ package final class CompiledPolicy: Sendable {
     var action: Action
     /// The last filter of its sublayer.
     var endsSublayer: Bool
+    /// Lower sublayers cannot change what it says.
+    var isHard: Bool
     var callout: Int32
     /// Which filter of the policy, for hit counts.
     var filter: Int32
@@ -58,7 +60,8 @@ package final class CompiledPolicy: Sendable {
     var filters: [CompiledFilter] = []
     var conditions: [CompiledCondition] = []
     for (layer, indices) in Dictionary(
-      grouping: policy.filters.indices, by: { policy.filters[$0].layer })
+      grouping: policy.filters.indices.filter { !policy.filters[$0].flags.contains(.disabled) },
+      by: { policy.filters[$0].layer })
     {
       let sorted = try Self.sort(indices, policy, weights)
       let first = filters.count
@@ -106,7 +109,9 @@ package final class CompiledPolicy: Sendable {
       let filter = policy.filters[index]
       try check(filter)
       var compiled = CompiledFilter(
-        action: .permit, endsSublayer: false, callout: -1, filter: Int32(index),
+        action: .permit, endsSublayer: false,
+        isHard: filter.action == .block || filter.flags.contains(.clearActionRight),
+        callout: -1, filter: Int32(index),
         firstCondition: Int32(conditions.count), endCondition: 0, nextSublayer: 0)
       if let name = filter.action.callout {
         guard let number = numbers[name] else {

@@ -57,6 +57,33 @@ public enum FilterAction: Sendable, Hashable {
   }
 }
 
+/// How a filter differs from others, under WFP's values.
+///
+/// Mirrors `FWPM_FILTER_FLAG_*`.
+public struct FilterFlags: OptionSet, Sendable, Hashable, BitwiseCopyable {
+  /// The bits.
+  public let rawValue: UInt32
+  /// From bits.
+  public init(rawValue: UInt32) { self.rawValue = rawValue }
+  /// It is still there after a restart.
+  public static let persistent = FilterFlags(rawValue: 0x01)
+  /// It works until the engine starts.
+  public static let bootTime = FilterFlags(rawValue: 0x02)
+  /// Its permit is hard: only a callout's veto overrides it.
+  public static let clearActionRight = FilterFlags(rawValue: 0x08)
+  /// It permits, where it would block, as long as its callout is not registered.
+  public static let permitIfCalloutUnregistered = FilterFlags(rawValue: 0x10)
+  /// It is there but matches nothing.
+  public static let disabled = FilterFlags(rawValue: 0x20)
+
+  /// The names in policy files.
+  public static let names: [(name: String, flag: FilterFlags)] = [
+    ("persistent", .persistent), ("boot-time", .bootTime),
+    ("clear-action-right", .clearActionRight),
+    ("permit-if-callout-unregistered", .permitIfCalloutUnregistered), ("disabled", .disabled),
+  ]
+}
+
 /// At one layer: which packets, and what to do with them.
 ///
 /// Mirrors `FWPM_FILTER0`.
@@ -75,11 +102,14 @@ public struct Filter: Sendable, Hashable {
   public var action: FilterAction
   /// The provider that it belongs to, nil for none.
   public var provider: String?
+  /// How it differs from others.
+  public var flags: FilterFlags
 
   /// A filter.
   public init(
     name: String, layer: Layer, sublayer: String = "default", weight: FilterWeight = .automatic,
-    conditions: [Condition] = [], action: FilterAction, provider: String? = nil
+    conditions: [Condition] = [], action: FilterAction, provider: String? = nil,
+    flags: FilterFlags = []
   ) {
     self.name = name
     self.layer = layer
@@ -88,6 +118,7 @@ public struct Filter: Sendable, Hashable {
     self.conditions = conditions
     self.action = action
     self.provider = provider
+    self.flags = flags
   }
 
   /// The weight as a number.
