@@ -99,8 +99,10 @@ extension BridgeConfiguration {
         hooks[.output, default: []].insert(.bridge)
       default: break
       }
-      guard let hook = layer.hook.flatMap({ RuleHook(rawValue: $0.rawValue) }) else { continue }
-      hooks[hook, default: []].insert(layer.isIPv6 ? .ipv6 : .ipv4)
+      for hook in Hook.allCases where layer.hooks.contains(HookSet(hook)) {
+        guard let hook = RuleHook(rawValue: hook.rawValue) else { continue }
+        hooks[hook, default: []].insert(layer.isIPv6 ? .ipv6 : .ipv4)
+      }
     }
     return RuleSet(
       table: ruleTable, queues: queues, hooks: hooks, bypass: failurePolicy == .permit)

@@ -79,18 +79,43 @@ extension WorkerState {
       return unsettled.settle(.requeue(queues.lowerBound + UInt16(owner), bypass: false))
     }
     let isIPv6 = layout.version == .v6
-    let layer = Layer(hook: hook, isIPv6: isIPv6)
+    let traits = PacketTraits(layout)
+    let layer = Layer(hook: hook, isIPv6: isIPv6, traits)
     out.beginPacket()
     let isLooping = meet(&indication, bytes, layout, hook, layer)
     if out.contexts.isInjected(out.packet.handle) { indication.metadata.isInjected = true }
     let packet = ClassifiedPacket(
-      bytes: bytes, layout: layout, layer: layer,
-      metadata: indication.metadata)
+      bytes: bytes, layout: layout, layer: layer, metadata: indication.metadata, hook: hook)
     if isLooping { return settle(unsettled, .failing, packet, hook) }
     let handle = out.packet.handle
+    if policy.walks.isSeveral(hook, isIPv6: isIPv6) {
+      let (decision, decider) = evaluate(packet, traits, policy, callouts)
+      if tap != nil, handle == 0, out.packet.handle != 0 { copyForCapture(packet) }
+      return settle(unsettled, decision, packet.met(at: decider), hook)
+    }
     let decision = out.evaluate(packet, policy, callouts, hits: &hits)
     if tap != nil, handle == 0, out.packet.handle != 0 { copyForCapture(packet) }
     settle(unsettled, decision, packet, hook)
+  }
+
+  /// Asks each layer that the packet meets at its hook, in their order; the second value is the layer
+  /// that decided.
+  private mutating func evaluate(
+    _ packet: borrowing ClassifiedPacket, _ traits: PacketTraits,
+    _ policy: borrowing CompiledPolicy, _ callouts: Span<HeldObject<Callout>>
+  ) -> (Decision, Layer) {
+    var decision = Decision()
+    var decider = packet.layer
+    for position in policy.walks.positions(packet.hook, isIPv6: packet.layer.isIPv6) {
+      let step = policy.walks[position]
+      guard step.isMet(by: traits) else { continue }
+      out.packet.layer = step.layer.rawValue
+      let next = out.evaluate(packet.met(at: step.layer), policy, callouts, hits: &hits)
+      if decision.follow(next) { decider = step.layer }
+      if decision.endsPacket { break }
+    }
+    out.packet.layer = decider.rawValue
+    return (decision, decider)
   }
 
   /// Finds what the packet bears; true if it has met our hooks too often.

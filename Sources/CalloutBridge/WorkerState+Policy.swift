@@ -58,8 +58,11 @@ extension WorkerState {
     hits = [UInt64](repeating: 0, count: policy.policy.filters.count)
     hooks = ([], [])
     for layer in policy.policy.layers {
-      guard let hook = layer.hook else { continue }
-      if layer.isIPv6 { hooks.ipv6.insert(HookSet(hook)) } else { hooks.ipv4.insert(HookSet(hook)) }
+      if layer.isIPv6 {
+        hooks.ipv6.formUnion(layer.hooks)
+      } else {
+        hooks.ipv4.formUnion(layer.hooks)
+      }
     }
     bridges = BridgeHooks(policy)
     // Where this fails, more is copied than needed.

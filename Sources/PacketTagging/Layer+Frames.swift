@@ -29,13 +29,13 @@ extension Layer {
   @inlinable public static var tableSize: Int { 74 }
 
   /// Whether frames are indicated here that are taken out of a device, and do not wait in the kernel.
-  @inlinable public var indicatesDivertedFrames: Bool { rawValue >= 56 && rawValue < 72 }
+  @inlinable public var indicatesDivertedFrames: Bool { rawValue >= 56 && rawValue < 60 }
 
   /// The layers at which frames are indicated.
   public static let frameLayers = allCases.filter(\.indicatesFrames)
 
   /// Whether frames are indicated here, which have MAC headers.
-  @inlinable public var indicatesFrames: Bool { rawValue >= 56 }
+  @inlinable public var indicatesFrames: Bool { indicatesDivertedFrames || rawValue >= 72 }
 
   /// What is indicated here.
   public var medium: LayerMedium {
@@ -48,17 +48,18 @@ extension Layer {
     }
   }
 
-  /// Which way the layer's packets go; nil for forwarded packets and streams, which have none.
+  /// Which way the layer's packets go; nil for layers of both ways and of none.
   public var direction: Direction? {
-    switch self {
-    case .inboundMACFrameEthernet, .inboundMACFrameNative, .ingressVSwitchEthernet: .inbound
-    case .outboundMACFrameEthernet, .outboundMACFrameNative, .egressVSwitchEthernet: .outbound
-    default:
-      switch hook {
-      case .prerouting, .input: .inbound
-      case .output, .postrouting: .outbound
-      case .forward, nil: nil
-      }
+    switch base ?? self {
+    case .inboundMACFrameEthernet, .inboundMACFrameNative, .ingressVSwitchEthernet,
+      .inboundIPPacketV4, .inboundIPPacketV6, .inboundTransportV4, .inboundTransportV6,
+      .inboundICMPErrorV4, .inboundICMPErrorV6, .aleAuthRecvAcceptV4, .aleAuthRecvAcceptV6:
+      .inbound
+    case .outboundMACFrameEthernet, .outboundMACFrameNative, .egressVSwitchEthernet,
+      .outboundIPPacketV4, .outboundIPPacketV6, .outboundTransportV4, .outboundTransportV6,
+      .outboundICMPErrorV4, .outboundICMPErrorV6, .aleAuthConnectV4, .aleAuthConnectV6:
+      .outbound
+    default: nil
     }
   }
 }

@@ -38,7 +38,10 @@ public struct ICMPHeader: ~Escapable {
 
   /// Whether the message reports an error about another packet, which it quotes.
   @inlinable
-  public var isError: Bool {
+  public var isError: Bool { Self.isError(type, version) }
+
+  @inlinable
+  static func isError(_ type: UInt8, _ version: IPVersion) -> Bool {
     guard version == .v4 else { return type < 128 }
     switch type {
     case 3, 4, 5, 11, 12: return true

@@ -130,6 +130,10 @@ extension PacketLayout {
   /// The ICMP code; 0 when `isICMP` is false.
   @inlinable public var icmpCode: UInt8 { transport.icmpCode }
 
+  /// Whether the packet is an ICMP or ICMPv6 error, which quotes the packet that it is about.
+  @inlinable
+  public var isICMPError: Bool { isICMP && ICMPHeader.isError(icmpType, version) }
+
   /// The identifier of an echo request or reply; nil for all else.
   @inlinable
   public var echoIdentifier: UInt16? {

@@ -34,11 +34,11 @@ public struct HeaderChange: Sendable, Hashable {
     localAddress != nil || remoteAddress != nil || localPort != nil || remotePort != nil
   }
 
-  /// Source and destination for packets of `layer`; nil if it has no direction but one is needed.
-  func directed(at layer: Layer) -> HeaderChange? {
+  /// Source and destination for packets at `hook`; nil if they have no direction but one is needed.
+  func directed(at hook: Hook) -> HeaderChange? {
     guard needsDirection else { return self }
     var change = self
-    switch layer.hook {
+    switch hook {
     case .prerouting, .input:
       change.sourceAddress = remoteAddress ?? sourceAddress
       change.destinationAddress = localAddress ?? destinationAddress
@@ -49,7 +49,7 @@ public struct HeaderChange: Sendable, Hashable {
       change.destinationAddress = remoteAddress ?? destinationAddress
       change.sourcePort = localPort ?? sourcePort
       change.destinationPort = remotePort ?? destinationPort
-    case .forward, nil: return nil
+    case .forward: return nil
     }
     return change
   }
@@ -82,17 +82,13 @@ public final class RewriteCallout: Callout {
 
   private let configuration: Configuration
   private let tally: PacketTally
-  /// The change at each layer, so that no packet pays for finding the direction.
+  /// The change at each hook, so that no packet pays for finding the direction.
   private let changes: [HeaderChange?]
 
   init(_ configuration: Configuration, _ tally: PacketTally) {
     self.configuration = configuration
     self.tally = tally
-    var changes = [HeaderChange?](repeating: nil, count: Layer.tableSize)
-    for layer in Layer.allCases {
-      changes[Int(layer.rawValue)] = configuration.change.directed(at: layer)
-    }
-    self.changes = changes
+    changes = Hook.allCases.map { configuration.change.directed(at: $0) }
   }
 
   /// Rewrites the packet.
@@ -111,7 +107,7 @@ public final class RewriteCallout: Callout {
   private func rewrite(
     _ packet: borrowing ClassifiedPacket, _ out: inout Classification
   ) -> Bool {
-    let number = Int(packet.layer.rawValue)
+    let number = Int(packet.hook.rawValue)
     guard number < changes.count, let change = changes[number] else { return false }
     do throws(RewriteError) {
       try out.rewrite(packet) { (edit: inout PacketEdit) throws(RewriteError) in

@@ -37,6 +37,9 @@ package final class CompiledPolicy: Sendable {
   /// The policy that was compiled.
   package let policy: FilterPolicy
 
+  /// The layers with filters at each hook.
+  package let walks: LayerWalks
+
   /// Whether any filter works at a layer.
   package func hasFilters(at layer: Layer) -> Bool {
     let filters = layers[Int(layer.rawValue)]
@@ -69,6 +72,10 @@ package final class CompiledPolicy: Sendable {
       layers[Int(layer.rawValue)] = LayerFilters(first: first, end: filters.count)
     }
     self.layers = layers
+    walks = LayerWalks { layer in
+      let filters = layers[Int(layer.rawValue)]
+      return filters.end > filters.first
+    }
     self.filters = filters
     self.conditions = conditions
   }

@@ -39,12 +39,7 @@ extension ClassifiedPacket {
     return flags
   }
 
-  private var isInbound: Bool {
-    switch layer.hook {
-    case .prerouting, .input: true
-    default: false
-    }
-  }
+  private var isInbound: Bool { hook.rawValue <= Hook.input.rawValue }
 
   private func device(_ index: UInt32) -> UInt128? { index == 0 ? nil : UInt128(index) }
 

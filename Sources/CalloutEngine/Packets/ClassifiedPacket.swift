@@ -18,22 +18,39 @@ public struct ClassifiedPacket: ~Copyable, ~Escapable {
   public let layer: Layer
   /// What the kernel says of it.
   public let metadata: PacketMetadata
+  /// The hook at which it waits.
+  public let hook: Hook
   @usableFromInline let pin = AddressPin()
 
   /// A view of a packet whose layout has been parsed from these bytes.
+  ///
+  /// `hook` is needed where the layer is met at more than one.
   @inlinable
   @_lifetime(copy bytes)
   public init(
-    bytes: RawSpan, layout: PacketLayout, layer: Layer, metadata: PacketMetadata
+    bytes: RawSpan, layout: PacketLayout, layer: Layer, metadata: PacketMetadata, hook: Hook? = nil
   ) {
     self.bytes = bytes
     self.layout = layout
     self.layer = layer
     self.metadata = metadata
+    self.hook = hook ?? layer.hook ?? .prerouting
   }
 
-  /// The hook at which it waits.
-  public var hook: Hook { layer.hook ?? .prerouting }
+  /// Which way it goes, nil if it is forwarded.
+  public var direction: Direction? {
+    switch hook {
+    case .prerouting, .input: .inbound
+    case .forward: nil
+    case .output, .postrouting: .outbound
+    }
+  }
+
+  /// The same packet at another layer of its hook.
+  @_lifetime(copy self)
+  package func met(at layer: Layer) -> ClassifiedPacket {
+    ClassifiedPacket(bytes: bytes, layout: layout, layer: layer, metadata: metadata, hook: hook)
+  }
 
   /// A hash of its directional 5-tuple.
   public var flowHash: UInt64 { layout.flowHash }

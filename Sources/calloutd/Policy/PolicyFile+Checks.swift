@@ -135,7 +135,7 @@ extension PolicyFile {
     _ change: HeaderChange, _ spec: FilterSpec, _ problems: inout ProblemCollector
   ) {
     let layer = spec.filter.layer
-    if change.needsDirection, layer.hook == .forward {
+    if change.needsDirection, layer.hooks == HookSet(.forward) {
       problems.report(
         "found a rewrite of local or remote fields at \(layer.name), expected source or "
           + "destination: forwarded packets have no local end",
