@@ -37,7 +37,7 @@ extension Bridge {
       guard phase == .running, let policy, let worker = frameWorker,
         let devices = try? LinkDevice.all()
       else { return }
-      if policy.policy.hasSwitchLayers { tellSwitchPorts(devices) }
+      if policy.policy.hasSwitchLayers || policy.policy.asksForDevices { tellSwitchPorts(devices) }
       let byIndex = Dictionary(devices.map { ($0.index, $0) }) { first, _ in first }
       let answer = worker.mailbox.ask { state in
         state.follow(byIndex, gone: gone)
@@ -55,21 +55,27 @@ extension Bridge {
     }
   }
 
-  /// Has the workers know what stands behind bridges' ports, if the policy asks for their frames.
+  /// Has the workers know what the devices are and what stands behind bridges' ports, if the policy
+  /// asks for that.
   func learnSwitchPorts(for policy: CompiledPolicy) {
-    guard policy.policy.hasSwitchLayers else { return }
+    guard policy.policy.hasSwitchLayers || policy.policy.asksForDevices else { return }
     // Before the devices are read: what happens to them later is not missed.
     watchDevices()
     do throws(LinkError) {
       tellSwitchPorts(try LinkDevice.all())
     } catch {
-      warn("what stands behind the ports of bridges is not known: \(error)")
+      warn("what devices are and what stands behind the ports of bridges is not known: \(error)")
     }
   }
 
   private func tellSwitchPorts(_ devices: [LinkDevice]) {
-    let ports = SwitchPorts(devices)
-    for worker in board.withLock({ $0.workers }) { worker.mailbox.post { $0.switchPorts = ports } }
+    let (ports, kinds) = (SwitchPorts(devices), DeviceKinds(devices))
+    for worker in board.withLock({ $0.workers }) {
+      worker.mailbox.post { state in
+        state.switchPorts = ports
+        state.deviceKinds = kinds
+      }
+    }
   }
 
   /// Diverts the devices of configured names that have come; a failure is told by `statistics`.

@@ -65,6 +65,7 @@ extension WorkerState {
         poller = makePoller(mailbox)
       }
       let isFollowing = out.contexts.followDepartures()
+      if heads.isKept { showDrops() }
       let isSweeping = out.contexts.sweep() || isFollowing
       if now >= nextHousekeeping {
         nextHousekeeping = now &+ Self.housekeepingInterval

@@ -82,6 +82,7 @@ extension WorkerState {
     let traits = PacketTraits(layout)
     let layer = Layer(hook: hook, isIPv6: isIPv6, traits)
     out.beginPacket()
+    if describesDevices { deviceKinds.describe(&indication.metadata) }
     let isLooping = meet(&indication, bytes, layout, hook, layer)
     if out.contexts.isInjected(out.packet.handle) { indication.metadata.isInjected = true }
     let packet = ClassifiedPacket(
@@ -91,10 +92,12 @@ extension WorkerState {
     if policy.walks.isSeveral(hook, isIPv6: isIPv6) {
       let (decision, decider) = evaluate(packet, traits, policy, callouts)
       if tap != nil, handle == 0, out.packet.handle != 0 { copyForCapture(packet) }
+      if policy.walks.hasDiscards { follow(packet, decision, at: decider, policy, callouts) }
       return settle(unsettled, decision, packet.met(at: decider), hook)
     }
     let decision = out.evaluate(packet, policy, callouts, hits: &hits)
     if tap != nil, handle == 0, out.packet.handle != 0 { copyForCapture(packet) }
+    if policy.walks.hasDiscards { follow(packet, decision, at: layer, policy, callouts) }
     settle(unsettled, decision, packet, hook)
   }
 

@@ -65,6 +65,9 @@ extension WorkerState {
       }
     }
     bridges = BridgeHooks(policy)
+    describesDevices = policy.policy.asksForDevices
+    heads.isKept = policy.walks.hasDiscards
+    out.contexts.keepsDrops = policy.walks.hasDiscards
     // Where this fails, more is copied than needed.
     try? reconfigure(new.options)
   }

@@ -28,6 +28,11 @@ struct WorkerState: ~Copyable {
   /// What of bridges' frames it can meet.
   var bridges = BridgeHooks()
   var switchPorts = SwitchPorts()
+  var deviceKinds = DeviceKinds()
+  /// Whether the policy asks what packets' interfaces are.
+  var describesDevices = false
+  /// The heads of tagged packets, for the discard layers.
+  var heads = DepartedHeads()
   /// The devices whose frames it decides.
   var ports: [FramePort] = []
   /// The same ports, for the way of frames.

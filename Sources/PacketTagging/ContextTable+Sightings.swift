@@ -12,6 +12,14 @@ struct EventDetail {
   var isRead = false
 }
 
+/// A tagged packet that the kernel dropped after it was let go.
+package struct DroppedBearer: BitwiseCopyable, Sendable {
+  /// The handle that it bore.
+  package var handle: UInt32
+  /// The kernel's number for the reason.
+  package var reason: UInt32
+}
+
 // Packets that were let go, followed by what the kernel noted under their handles.
 extension ContextTable {
   /// How long after a packet was let go the kernel's notes are read first, in milliseconds: by then
@@ -135,6 +143,9 @@ extension ContextTable {
       ending.place = sighting.place
     }
     detail = ending
+    if keepsDrops, fate.reason == .dropped, drops.count < Self.mostDrops {
+      drops.append(DroppedBearer(handle: handle(slot), reason: ending.dropReason))
+    }
     entries[slot].isWatched = false
     entries[slot].roaming = 0
     end(slot, fate.reason, fate.certainty, layer: layer, mayReturn: fate.mayReturn)
@@ -166,6 +177,15 @@ extension ContextTable {
     bearers?[Int(handle(slot))].told = count.copies
     detail = nil
   }
+
+  /// What the kernel was seen to drop since the last call, while `keepsDrops` is set.
+  package mutating func takeDrops() -> [DroppedBearer] {
+    defer { drops = [] }
+    return drops
+  }
+
+  /// Between two looks.
+  private static var mostDrops: Int { 4096 }
 
   /// Of one packet at one look: as many as a bridge can have ports.
   private static var mostCopiesTold: Int { 1024 }

@@ -90,6 +90,9 @@ public struct ContextTable: ~Copyable {
   let source: (any SightingSource)?
   /// Whether the kernel also tells what becomes of packets for this host.
   public let observesDelivery: Bool
+  /// Whether drops are kept for `takeDrops`.
+  package var keepsDrops = false
+  var drops: [DroppedBearer] = []
   /// Whether the source has been asked to watch.
   var isWatchingKernel = false
   /// When there was a context last.

@@ -26,6 +26,9 @@ extension Layer {
   /// Whether packets or frames, which can bear tags, are indicated here.
   public var indicatesPackets: Bool { !hooks.isEmpty || indicatesFrames }
 
+  /// Whether filters can stand here: where packets are indicated, and where dropped ones are shown.
+  public var acceptsFilters: Bool { indicatesPackets || base?.indicatesPackets == true }
+
   /// Whether the layer shows what was dropped, and can decide nothing.
   @inlinable public var isDiscard: Bool { rawValue < 56 && rawValue & 1 != 0 }
 

@@ -30,6 +30,16 @@ public struct PacketMetadata: BitwiseCopyable, Sendable {
   ///
   /// `NFQA_IFINDEX_PHYSOUTDEV`.
   public var physicalOutputDevice: UInt32 = 0
+  /// What the arrival device is, `ARPHRD_*`; nil if there is none, or nobody asks.
+  public var inputHardware: UInt16? {
+    get { present.contains(.inputHardware) ? rawInputHardware : nil }
+    set { set(newValue, \.rawInputHardware, .inputHardware) }
+  }
+  /// What the departure device is, `ARPHRD_*`; nil if there is none, or nobody asks.
+  public var outputHardware: UInt16? {
+    get { present.contains(.outputHardware) ? rawOutputHardware : nil }
+    set { set(newValue, \.rawOutputHardware, .outputHardware) }
+  }
   /// The packet's whole length in bytes, which may be more than was copied.
   ///
   /// `NFQA_CAP_LEN`.
@@ -69,6 +79,9 @@ public struct PacketMetadata: BitwiseCopyable, Sendable {
   @usableFromInline package var rawConntrackID: UInt32 = 0
   @usableFromInline package var rawConntrackState: UInt32 = 0
   @usableFromInline package var rawConntrackMark: UInt32 = 0
+  @usableFromInline package var rawInputHardware: UInt16 = 0
+  @usableFromInline package var rawOutputHardware: UInt16 = 0
+  @usableFromInline package var rawDropReason: UInt32 = 0
   @usableFromInline package var rawVLANTCI: UInt16 = 0
   @usableFromInline package var rawVLANProtocol: UInt16 = 0
 
@@ -89,6 +102,9 @@ extension PacketMetadata {
     @inlinable package static var conntrackID: Present { Present(rawValue: 8) }
     @inlinable package static var conntrackMark: Present { Present(rawValue: 16) }
     @inlinable package static var vlan: Present { Present(rawValue: 32) }
+    @inlinable package static var inputHardware: Present { Present(rawValue: 64) }
+    @inlinable package static var outputHardware: Present { Present(rawValue: 128) }
+    @inlinable package static var dropReason: Present { Present(rawValue: 256) }
   }
 
   /// Owner of the sending socket, where a registration reads it.
@@ -129,6 +145,15 @@ extension PacketMetadata {
   public var conntrackMark: UInt32? {
     get { present.contains(.conntrackMark) ? rawConntrackMark : nil }
     set { set(newValue, \.rawConntrackMark, .conntrackMark) }
+  }
+
+  /// Why it was dropped, at the discard layers: the kernel's number, 0 for a filter's block.
+  ///
+  /// `DropReasons.ofKernel` names the numbers, which change from kernel to kernel. Mirrors
+  /// `FWPS_DISCARD_METADATA0`.
+  public var dropReason: UInt32? {
+    get { present.contains(.dropReason) ? rawDropReason : nil }
+    set { set(newValue, \.rawDropReason, .dropReason) }
   }
 
   /// The whole VLAN TCI.

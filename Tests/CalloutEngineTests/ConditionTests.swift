@@ -140,9 +140,10 @@ import Testing
       }
       for field in [Field.userID, .groupID] {
         #expect(
-          field.isAvailable(at: layer) == (layer.hook == .output || layer.hook == .postrouting))
+          field.isAvailable(at: layer)
+            == ["outbound", "datagram"].contains { layer.name.hasPrefix($0) })
       }
-      #expect(Field.flags.isAvailable(at: layer) == layer.indicatesPackets)
+      #expect(Field.flags.isAvailable(at: layer) == layer.acceptsFilters)
     }
     for field in Field.allCases { #expect(Field(name: field.name) == field) }
     #expect(Field(name: "nothing") == nil)

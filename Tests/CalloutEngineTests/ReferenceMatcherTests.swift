@@ -101,6 +101,10 @@ enum SlowMatcher {
     case .flags:
       let isLoopback = metadata.inputDevice == 1 || metadata.outputDevice == 1
       return (isLoopback ? 1 : 0) + (isLater ? 0x20 : 0)
+    case .arrivalInterfaceIndex: return device(metadata.inputDevice)
+    // All addresses of the small world name one host, and its ICMP is no error.
+    case .ipLocalAddressType, .ipDestinationAddressType, .compartmentID: return 1
+    case .direction: return layer.hook == .forward ? nil : isInbound ? 1 : 0
     case .userID: return metadata.userID.map { UInt128($0) }
     case .groupID: return metadata.groupID.map { UInt128($0) }
     default: return nil

@@ -155,11 +155,22 @@ package final class CompiledPolicy: Sendable {
   }
 
   private static func check(_ filter: Filter) throws(PolicyError) {
-    guard filter.layer.indicatesPackets else {
+    guard filter.layer.acceptsFilters else {
       throw .layerHasNoPackets(filter: filter.name, layer: filter.layer.name)
     }
+    if filter.layer.isDiscard {
+      guard case .calloutInspection = filter.action else {
+        throw .inspectionOnly(filter: filter.name, layer: filter.layer.name)
+      }
+    }
     for condition in filter.conditions {
-      guard condition.field.isAvailable(at: filter.layer) else {
+      switch condition.field.availability(at: filter.layer) {
+      case .available: break
+      case .unavailable(let reason):
+        throw .fieldUnavailable(
+          filter: filter.name, field: condition.field.name, layer: filter.layer.name,
+          reason: reason)
+      case .absent:
         throw .fieldNotAtLayer(
           filter: filter.name, field: condition.field.name, layer: filter.layer.name,
           instead: condition.field.substitute(at: filter.layer))

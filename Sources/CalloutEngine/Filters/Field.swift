@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import PacketTagging
-internal import PacketViews
-
 /// Something a condition can test.
 ///
 /// Mirrors `FWPM_CONDITION_*`. Local and remote swap with the layer's direction; at the forward
-/// layers and on bridges there are only source and destination.
+/// layers and on bridges there are only source and destination. `availability(at:)` says which fields
+/// packets of a layer have here, and why they have no others.
 public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
   /// The transport protocol, after IPv6 extension headers.
   case ipProtocol
@@ -96,6 +94,104 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
   case vSwitchDestinationInterfaceType
   /// The machine behind that port; no frame has it, the kernel knows none.
   case vSwitchDestinationVMID
+  /// Whom this host's address names: an `IPAddressType`.
+  case ipLocalAddressType
+  /// Whom the receiver's address names: an `IPAddressType`.
+  case ipDestinationAddressType
+  /// The interface as a `NET_LUID`: of arrival at inbound and forward layers, else of departure.
+  case ipLocalInterface
+  /// The interface of departure as a `NET_LUID`.
+  case ipForwardInterface
+  /// The interface of arrival as a `NET_LUID`; of a bridge, its port.
+  case ipPhysicalArrivalInterface
+  /// The interface of departure as a `NET_LUID`; of a bridge, its port.
+  case ipPhysicalNexthopInterface
+  /// The interface of arrival as a `NET_LUID`.
+  case ipArrivalInterface
+  /// The interface of departure as a `NET_LUID`.
+  case ipNexthopInterface
+  /// The device of arrival.
+  case arrivalInterfaceIndex
+  /// The device of departure.
+  case nexthopInterfaceIndex
+  /// The type of the device of arrival as IANA numbers it.
+  case arrivalInterfaceType
+  /// The type of the device of departure as IANA numbers it.
+  case nexthopInterfaceType
+  /// What tunnel the interface is: 0 none, 1 another, 2 IP in IP.
+  case tunnelType
+  /// What tunnel the device of arrival is.
+  case arrivalTunnelType
+  /// What tunnel the device of departure is.
+  case nexthopTunnelType
+  /// Which way the packet goes: 0 outbound, 1 inbound.
+  case direction
+  /// The transport protocol of the packet that an ICMP error is about.
+  case embeddedProtocol
+  /// Whom the packet was for that an ICMP error is about.
+  case embeddedRemoteAddress
+  /// Whom the sender of that packet names: an `IPAddressType`.
+  case embeddedLocalAddressType
+  /// The port that sent that packet.
+  case embeddedLocalPort
+  /// The port that it was for.
+  case embeddedRemotePort
+  /// The interface below; no packet has it.
+  case subInterfaceIndex
+  /// The interface below that of arrival; no packet has it.
+  case sourceSubInterfaceIndex
+  /// The interface below that of departure; no packet has it.
+  case destinationSubInterfaceIndex
+  /// The interface below that of departure; no packet has it.
+  case nexthopSubInterfaceIndex
+  /// The network profile; no packet has it.
+  case profileID
+  /// The network profile of arrival; no packet has it.
+  case arrivalInterfaceProfileID
+  /// The network profile of departure; no packet has it.
+  case nexthopInterfaceProfileID
+  /// The network profile at first; no packet has it.
+  case originalProfileID
+  /// The network profile now; no packet has it.
+  case currentProfileID
+  /// The security realm; no packet has it.
+  case ipsecSecurityRealmID
+  /// How often the interface was in quarantine; no packet has it.
+  case interfaceQuarantineEpoch
+  /// The path of the program.
+  case aleAppID
+  /// The user's token; Linux has numbers, `userID`.
+  case aleUserID
+  /// The peer's user; no packet has it.
+  case aleRemoteUserID
+  /// The peer's machine account; no packet has it.
+  case aleRemoteMachineID
+  /// The program before a redirection; no packet has it.
+  case aleOriginalAppID
+  /// The application container; no packet has it.
+  case alePackageID
+  /// The signed name of the program; no packet has it.
+  case aleSecurityAttributeFQBNValue
+  /// The name that was asked for; no packet has it.
+  case aleEffectiveName
+  /// The name of the peer; no packet has it.
+  case peerName
+  /// Whether the port is reserved for the system; no packet has it.
+  case sioFirewallSystemPort
+  /// Whether quarantine is checked; no packet has it.
+  case napContext
+  /// Why a flow is authorized again.
+  case reauthorizeReason
+  /// The ICMP type that opened the flow.
+  case originalICMPType
+  /// A set of addresses; match them with several conditions.
+  case bitmapIPLocalAddress
+  /// A set of ports; match them with several conditions.
+  case bitmapIPLocalPort
+  /// A set of addresses; match them with several conditions.
+  case bitmapIPRemoteAddress
+  /// A set of ports; match them with several conditions.
+  case bitmapIPRemotePort
 
   /// What values a field takes.
   public enum ValueType: Sendable, Hashable {
@@ -130,102 +226,28 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
       .vSwitchSourceVMID, .vSwitchDestinationInterfaceID, .vSwitchDestinationInterfaceType,
       .vSwitchDestinationVMID:
       .integer(bits: 32)
+    case .ipLocalAddressType, .ipDestinationAddressType, .embeddedProtocol,
+      .embeddedLocalAddressType:
+      .integer(bits: 8)
+    case .ipLocalInterface, .ipForwardInterface, .ipPhysicalArrivalInterface,
+      .ipPhysicalNexthopInterface, .ipArrivalInterface, .ipNexthopInterface, .ipsecSecurityRealmID,
+      .interfaceQuarantineEpoch, .aleAppID, .aleUserID, .aleRemoteUserID, .aleRemoteMachineID,
+      .aleOriginalAppID, .alePackageID, .aleSecurityAttributeFQBNValue, .aleEffectiveName,
+      .peerName, .bitmapIPLocalAddress, .bitmapIPLocalPort, .bitmapIPRemoteAddress,
+      .bitmapIPRemotePort:
+      .integer(bits: 64)
+    case .arrivalInterfaceIndex, .nexthopInterfaceIndex, .arrivalInterfaceType,
+      .nexthopInterfaceType, .tunnelType, .arrivalTunnelType, .nexthopTunnelType, .direction,
+      .subInterfaceIndex, .sourceSubInterfaceIndex, .destinationSubInterfaceIndex,
+      .nexthopSubInterfaceIndex, .profileID, .arrivalInterfaceProfileID, .nexthopInterfaceProfileID,
+      .originalProfileID, .currentProfileID, .sioFirewallSystemPort, .napContext,
+      .reauthorizeReason:
+      .integer(bits: 32)
+    case .embeddedRemoteAddress:
+      .address
+    case .embeddedLocalPort, .embeddedRemotePort, .originalICMPType:
+      .integer(bits: 16)
     case .flags, .l2Flags: .flags
     }
   }
-
-  /// The name in policy files ("ip-remote-port").
-  public var name: String {
-    switch self {
-    case .ipProtocol: "ip-protocol"
-    case .ipLocalAddress: "ip-local-address"
-    case .ipRemoteAddress: "ip-remote-address"
-    case .ipSourceAddress: "ip-source-address"
-    case .ipDestinationAddress: "ip-destination-address"
-    case .ipLocalPort: "ip-local-port"
-    case .ipRemotePort: "ip-remote-port"
-    case .ipSourcePort: "ip-source-port"
-    case .ipDestinationPort: "ip-destination-port"
-    case .icmpType: "icmp-type"
-    case .icmpCode: "icmp-code"
-    case .interfaceIndex: "interface-index"
-    case .sourceInterfaceIndex: "source-interface-index"
-    case .destinationInterfaceIndex: "destination-interface-index"
-    case .flags: "flags"
-    case .userID: "user-id"
-    case .groupID: "group-id"
-    case .interfaceMACAddress: "interface-mac-address"
-    case .macLocalAddress: "mac-local-address"
-    case .macRemoteAddress: "mac-remote-address"
-    case .macLocalAddressType: "mac-local-address-type"
-    case .macRemoteAddressType: "mac-remote-address-type"
-    case .macSourceAddress: "mac-source-address"
-    case .macSourceAddressType: "mac-source-address-type"
-    case .macDestinationAddress: "mac-destination-address"
-    case .macDestinationAddressType: "mac-destination-address-type"
-    case .etherType: "ether-type"
-    case .vlanID: "vlan-id"
-    case .interface: "interface"
-    case .ndisPort: "ndis-port"
-    case .l2Flags: "l2-flags"
-    case .compartmentID: "compartment-id"
-    case .ndisMediaType: "ndis-media-type"
-    case .ndisPhysicalMediaType: "ndis-physical-media-type"
-    case .interfaceType: "interface-type"
-    case .vSwitchTenantNetworkID: "vswitch-tenant-network-id"
-    case .vSwitchID: "vswitch-id"
-    case .vSwitchNetworkType: "vswitch-network-type"
-    case .vSwitchSourceInterfaceID: "vswitch-source-interface-id"
-    case .vSwitchSourceInterfaceType: "vswitch-source-interface-type"
-    case .vSwitchSourceVMID: "vswitch-source-vm-id"
-    case .vSwitchDestinationInterfaceID: "vswitch-destination-interface-id"
-    case .vSwitchDestinationInterfaceType: "vswitch-destination-interface-type"
-    case .vSwitchDestinationVMID: "vswitch-destination-vm-id"
-    }
-  }
-
-  /// The field of that name.
-  public init?(name: String) {
-    guard let field = Field.allCases.first(where: { $0.name == name }) else { return nil }
-    self = field
-  }
-
-  /// Whether packets at `layer` can have the field at all.
-  public func isAvailable(at layer: Layer) -> Bool {
-    guard layer.indicatesPackets else { return false }
-    guard !layer.indicatesFrames else { return index(at: layer) != nil }
-    return switch self {
-    case .ipLocalAddress, .ipRemoteAddress, .ipLocalPort, .ipRemotePort: layer.hook != .forward
-    case .userID, .groupID: layer.hook == .output || layer.hook == .postrouting
-    default: rawValue <= Field.groupID.rawValue
-    }
-  }
-
-  /// The names of the bits of a field that is of flags.
-  public var flagNames: [(name: String, bit: UInt32)] {
-    switch self {
-    case .flags: ConditionFlags.names.map { ($0.name, $0.flag.rawValue) }
-    case .l2Flags: L2Flags.names.map { ($0.name, $0.flag.rawValue) }
-    default: []
-    }
-  }
-}
-
-/// The bits of the field `flags`, under WFP's values.
-///
-/// Mirrors `FWP_CONDITION_FLAG_IS_*`.
-public struct ConditionFlags: OptionSet, Sendable, BitwiseCopyable {
-  /// The bits.
-  public let rawValue: UInt32
-  /// From bits.
-  public init(rawValue: UInt32) { self.rawValue = rawValue }
-  /// It came by or leaves through the loopback device.
-  public static let loopback = ConditionFlags(rawValue: 0x1)
-  /// It is a fragment.
-  public static let fragment = ConditionFlags(rawValue: 0x20)
-
-  /// The names in policy files.
-  public static let names: [(name: String, flag: ConditionFlags)] = [
-    ("loopback", .loopback), ("fragment", .fragment),
-  ]
 }

@@ -41,10 +41,14 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
   /// Packets at this layer have no such field; `instead` says which to use, if any serves.
   /// `STATUS_FWP_CONDITION_NOT_FOUND`.
   case fieldNotAtLayer(filter: String, field: String, layer: String, instead: String?)
+  /// Linux cannot tell this field. `STATUS_FWP_CONDITION_NOT_FOUND`.
+  case fieldUnavailable(filter: String, field: String, layer: String, reason: String)
   /// The condition's value is not of the field's type. `STATUS_FWP_TYPE_MISMATCH`.
   case typeMismatch(filter: String, field: String, expected: String)
   /// No packets are indicated at this layer. `STATUS_FWP_INCOMPATIBLE_LAYER`.
   case layerHasNoPackets(filter: String, layer: String)
+  /// Nothing can be decided at this layer. `STATUS_FWP_ACTION_INCOMPATIBLE_WITH_LAYER`.
+  case inspectionOnly(filter: String, layer: String)
   /// An object belongs to a provider that is not there. `STATUS_FWP_PROVIDER_NOT_FOUND`.
   case unknownProvider(kind: String, name: String, provider: String)
   /// An object of another provider would be changed or removed. `STATUS_ACCESS_DENIED`.
@@ -62,10 +66,15 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
     case .fieldNotAtLayer(let filter, let field, let layer, let instead):
       "filter \"\(filter)\": packets at \(layer) have no \(field)"
         + (instead.map { "; use \($0)" } ?? "")
+    case .fieldUnavailable(let filter, let field, let layer, let reason):
+      "filter \"\(filter)\": \(field) is not known of packets at \(layer): \(reason)"
     case .typeMismatch(let filter, let field, let expected):
       "filter \"\(filter)\": \(field) takes \(expected)"
     case .layerHasNoPackets(let filter, let layer):
       "filter \"\(filter)\": no packets are indicated at \(layer)"
+    case .inspectionOnly(let filter, let layer):
+      "filter \"\(filter)\": packets at \(layer) have been dropped; only callout-inspection can "
+        + "stand there"
     case .unknownProvider(let kind, let name, let provider):
       "\(kind) \"\(name)\": there is no provider \"\(provider)\"; add it to providers"
     case .foreignObject(let kind, let name, let provider):

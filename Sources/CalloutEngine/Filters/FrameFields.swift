@@ -18,16 +18,21 @@ public enum FieldDataType: UInt32, Sendable, BitwiseCopyable {
   case byteArray16 = 11
   /// `FWP_BYTE_BLOB_TYPE`; here such values are device indices of 32 bits.
   case byteBlob = 12
+  /// `FWP_SID`; no value here has it.
+  case sid = 13
+  /// `FWP_SECURITY_DESCRIPTOR_TYPE`; no value here has it.
+  case securityDescriptor = 14
+  /// `FWP_UNICODE_STRING_TYPE`; no value here has it.
+  case unicodeString = 17
   /// `FWP_BYTE_ARRAY6_TYPE`: an Ethernet address in the order of the wire.
   case byteArray6 = 18
+  /// `FWP_BITMAP_INDEX_TYPE`; no value here has it.
+  case bitmapIndex = 19
 }
 
 extension Layer {
-  /// The fields of the layer's frames in WFP's order, so that a field's index is WFP's; empty at
-  /// layers of IP packets.
-  ///
-  /// Mirrors `FWPS_FIELDS_INBOUND_MAC_FRAME_ETHERNET` and its like.
-  public var frameFields: [Field] {
+  /// The fields of the layer's frames in WFP's order; empty at layers of IP packets.
+  var frameFields: [Field] {
     switch medium {
     case .ethernet: Self.ethernetFields
     case .native: Self.nativeFields
@@ -64,8 +69,8 @@ extension Layer {
 }
 
 extension Field {
-  /// The field's index among those of `layer`, nil if frames there have no such field.
-  public func index(at layer: Layer) -> Int? { layer.frameFields.firstIndex(of: self) }
+  /// The field's index among those of `layer`, nil if WFP has no such field there.
+  public func index(at layer: Layer) -> Int? { layer.fields.firstIndex(of: self) }
 
   /// Which fields of `layer` name the end of a frame that this one names elsewhere, nil if none.
   func substitute(at layer: Layer) -> String? {
@@ -99,7 +104,13 @@ extension Field {
   /// The type of the field's values at `layer`.
   public func dataType(at layer: Layer) -> FieldDataType {
     switch self {
-    case .icmpType, .icmpCode: return .uint16
+    case .icmpType, .icmpCode, .originalICMPType: return .uint16
+    case .aleAppID, .aleOriginalAppID, .aleSecurityAttributeFQBNValue: return .byteBlob
+    case .aleUserID, .aleRemoteUserID, .aleRemoteMachineID: return .securityDescriptor
+    case .alePackageID: return .sid
+    case .aleEffectiveName, .peerName: return .unicodeString
+    case .bitmapIPLocalAddress, .bitmapIPLocalPort, .bitmapIPRemoteAddress, .bitmapIPRemotePort:
+      return .bitmapIndex
     case .vSwitchID, .vSwitchSourceInterfaceID, .vSwitchSourceVMID,
       .vSwitchDestinationInterfaceID, .vSwitchDestinationVMID:
       return .byteBlob

@@ -72,11 +72,14 @@ package struct LayerStep: Sendable, BitwiseCopyable {
 package struct LayerWalks: Sendable {
   private var steps: [LayerStep] = []
   private var places: [Range<Int32>] = []
+  /// Whether any discard layer has filters.
+  package let hasDiscards: Bool
   /// Bit by hook and family: where other layers than the one of all packets have filters.
   private var several: UInt16 = 0
 
   /// The walks over the layers that have filters.
   init(_ hasFilters: (Layer) -> Bool) {
+    hasDiscards = Layer.allCases.contains { $0.isDiscard && hasFilters($0) }
     for hook in Hook.allCases {
       for isIPv6 in [false, true] {
         let first = Int32(steps.count)

@@ -59,9 +59,9 @@ public struct FrameMetadata: BitwiseCopyable, Sendable {
   /// The transport checksum is still to be filled in.
   public var isChecksumPartial: Bool { offload.isChecksumPartial }
 
-  /// The interface as a `NET_LUID`: its type in the high 16 bits, its index in the 24 below.
+  /// The interface as a `NET_LUID`.
   public var interfaceLUID: UInt64 {
-    UInt64(hardwareType.interfaceType) << 48 | UInt64(interfaceIndex & 0xff_ffff) << 24
+    hardwareType.luid(ofIndex: interfaceIndex)
   }
 
   /// The physical medium.

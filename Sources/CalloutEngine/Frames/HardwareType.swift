@@ -20,12 +20,16 @@ public struct HardwareType: RawRepresentable, Sendable, Hashable, BitwiseCopyabl
   public static let rawIP = HardwareType(rawValue: 519)
   /// IP in IP.
   public static let tunnel = HardwareType(rawValue: 768)
+  /// IPv6 in IPv6, or IPv4 in IPv6.
+  public static let tunnel6 = HardwareType(rawValue: 769)
   /// The loopback device.
   public static let loopback = HardwareType(rawValue: 772)
   /// IPv6 in IPv4.
   public static let sit = HardwareType(rawValue: 776)
   /// GRE.
   public static let gre = HardwareType(rawValue: 778)
+  /// GRE over IPv6.
+  public static let gre6 = HardwareType(rawValue: 823)
   /// 802.11 with its own headers.
   public static let ieee80211 = HardwareType(rawValue: 801)
   /// No link header at all: tun, WireGuard.
@@ -52,11 +56,28 @@ public struct HardwareType: RawRepresentable, Sendable, Hashable, BitwiseCopyabl
     case .loopback: 24
     case .none: 53
     case .ieee80211: 71
-    case .tunnel, .sit, .gre: 131
+    case .tunnel, .tunnel6, .sit, .gre, .gre6: 131
     case .infiniBand: 199
     case .rawIP: 243
     default: 1
     }
+  }
+
+  /// What tunnel it is: 0 none, 1 another, 2 IP in IP.
+  ///
+  /// Mirrors `TUNNEL_TYPE`.
+  public var tunnelType: UInt32 {
+    switch self {
+    case .tunnel, .tunnel6, .sit: 2
+    case .gre, .gre6: 1
+    default: 0
+    }
+  }
+
+  /// The interface of that index and type as a `NET_LUID`: its type in the high 16 bits, its index in
+  /// the 24 below.
+  func luid(ofIndex index: UInt32) -> UInt64 {
+    UInt64(interfaceType) << 48 | UInt64(index & 0xff_ffff) << 24
   }
 
   /// The medium.

@@ -52,6 +52,15 @@ public struct ClassifiedPacket: ~Copyable, ~Escapable {
     ClassifiedPacket(bytes: bytes, layout: layout, layer: layer, metadata: metadata, hook: hook)
   }
 
+  /// The same packet at the discard layer of `layer`, dropped for a reason.
+  @_lifetime(copy self)
+  package func discarded(at layer: Layer, for reason: UInt32) -> ClassifiedPacket {
+    var metadata = metadata
+    metadata.dropReason = reason
+    return ClassifiedPacket(
+      bytes: bytes, layout: layout, layer: layer.discard ?? layer, metadata: metadata, hook: hook)
+  }
+
   /// A hash of its directional 5-tuple.
   public var flowHash: UInt64 { layout.flowHash }
 

@@ -79,9 +79,10 @@ extension PolicyFile {
         switch error {
         case .unknownSublayer: spec.positions.sublayer
         case .unknownCallout: spec.positions.callout
-        case .layerHasNoPackets: spec.positions.layer
+        case .layerHasNoPackets, .inspectionOnly: spec.positions.layer
         case .typeMismatch: value ?? place
-        case .fieldNotAtLayer, .duplicate, .unknownProvider, .foreignObject: place
+        case .fieldNotAtLayer, .fieldUnavailable, .duplicate, .unknownProvider, .foreignObject:
+          place
         }
       problems.report("\(error)", at: position)
     }

@@ -133,7 +133,7 @@ extension SchemaValue where Value == Layer {
 
 extension Layer {
   /// The layers at which filters can stand.
-  static var packetLayers: [Layer] { allCases.filter(\.indicatesPackets) }
+  static var packetLayers: [Layer] { allCases.filter(\.acceptsFilters) }
 }
 
 extension SchemaValue where Value == Field {
