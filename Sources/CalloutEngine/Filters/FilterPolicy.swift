@@ -8,8 +8,13 @@ public struct FilterPolicy: Sendable {
   public var providers: [Provider]
   /// The bands of filters.
   public var sublayers: [Sublayer]
-  /// The callouts that filters can name.
+  /// The callouts that filters can name, with their code.
   public var callouts: [CalloutRegistration]
+  /// Callouts that filters can name although there may be no code.
+  ///
+  /// Filters that would have one of these decide, and that is not among `callouts`, block; those
+  /// that would only show it packets do nothing.
+  public var addedCallouts: [AddedCallout]
   /// The filters.
   public var filters: [Filter]
 
@@ -18,11 +23,13 @@ public struct FilterPolicy: Sendable {
   /// The sublayer "default" of weight 0x8000 always exists.
   public init(
     providers: [Provider] = [], sublayers: [Sublayer] = [],
-    callouts: [CalloutRegistration] = [], filters: [Filter] = []
+    callouts: [CalloutRegistration] = [], filters: [Filter] = [],
+    addedCallouts: [AddedCallout] = []
   ) {
     self.providers = providers
     self.sublayers = sublayers
     self.callouts = callouts
+    self.addedCallouts = addedCallouts
     self.filters = filters
   }
 
@@ -43,6 +50,8 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
   case fieldNotAtLayer(filter: String, field: String, layer: String, instead: String?)
   /// The condition's value is not of the field's type. `STATUS_FWP_TYPE_MISMATCH`.
   case typeMismatch(filter: String, field: String, expected: String)
+  /// The filter cannot have these flags. `STATUS_FWP_INVALID_FLAGS`.
+  case invalidFlags(filter: String, flags: String, reason: String)
   /// No packets are indicated at this layer. `STATUS_FWP_INCOMPATIBLE_LAYER`.
   case layerHasNoPackets(filter: String, layer: String)
   /// An object belongs to a provider that is not there. `STATUS_FWP_PROVIDER_NOT_FOUND`.
@@ -64,6 +73,8 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
         + (instead.map { "; use \($0)" } ?? "")
     case .typeMismatch(let filter, let field, let expected):
       "filter \"\(filter)\": \(field) takes \(expected)"
+    case .invalidFlags(let filter, let flags, let reason):
+      "filter \"\(filter)\" cannot be \(flags): \(reason)"
     case .layerHasNoPackets(let filter, let layer):
       "filter \"\(filter)\": no packets are indicated at \(layer)"
     case .unknownProvider(let kind, let name, let provider):

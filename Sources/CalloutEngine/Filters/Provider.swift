@@ -62,6 +62,7 @@ extension FilterPolicy {
       filters.map { ("filter", $0.name, $0.provider) }
       + sublayers.map { ("sublayer", $0.name, $0.provider) }
       + callouts.map { ("callout", $0.name, $0.provider) }
+      + addedCallouts.map { ("callout", $0.name, $0.provider) }
     for (kind, name, provider) in owned {
       guard let provider, !known.contains(provider) else { continue }
       throw .unknownProvider(kind: kind, name: name, provider: provider)
