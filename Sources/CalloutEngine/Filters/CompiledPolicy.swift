@@ -23,6 +23,8 @@ package final class CompiledPolicy: Sendable {
     var callout: Int32
     /// Which filter of the policy, for hit counts.
     var filter: Int32
+    /// The number that it has for its callout.
+    var context: UInt64
     var firstCondition: Int32
     var endCondition: Int32
     /// Where the next sublayer's filters begin.
@@ -47,14 +49,10 @@ package final class CompiledPolicy: Sendable {
   package init(_ policy: FilterPolicy) throws(PolicyError) {
     self.policy = policy
     callouts = policy.callouts
-    try Self.requireUnique(policy.providers.map(\.name), "providers")
-    try policy.checkProviders()
-    for filter in policy.filters { try filter.checkFlags() }
-    try Self.requireUnique(policy.sublayers.map(\.name), "sublayers")
+    try policy.checkObjects()
     try Self.requireUnique(policy.callouts.map(\.name), "callouts")
     var weights = ["default": UInt16(0x8000)]
     for sublayer in policy.sublayers { weights[sublayer.name] = sublayer.weight }
-    try Self.requireUnique(policy.addedCallouts.map(\.name), "callouts")
     // Those without code have none of their own.
     var numbers: [String: Int32] = [:]
     for callout in policy.addedCallouts { numbers[callout.name] = -1 }
@@ -114,7 +112,7 @@ package final class CompiledPolicy: Sendable {
       try check(filter)
       var compiled = CompiledFilter(
         action: .permit, endsSublayer: false, isHard: filter.flags.contains(.clearActionRight),
-        callout: -1, filter: Int32(index),
+        callout: -1, filter: Int32(index), context: filter.context.number,
         firstCondition: Int32(conditions.count), endCondition: 0, nextSublayer: 0)
       if let name = filter.action.callout {
         guard let number = numbers[name] else {

@@ -15,6 +15,8 @@ public struct FilterPolicy: Sendable {
   /// Filters that would have one of these decide, and that is not among `callouts`, block; those
   /// that would only show it packets do nothing.
   public var addedCallouts: [AddedCallout]
+  /// Settings for callouts that filters can name.
+  public var providerContexts: [ProviderContext]
   /// The filters.
   public var filters: [Filter]
 
@@ -24,12 +26,13 @@ public struct FilterPolicy: Sendable {
   public init(
     providers: [Provider] = [], sublayers: [Sublayer] = [],
     callouts: [CalloutRegistration] = [], filters: [Filter] = [],
-    addedCallouts: [AddedCallout] = []
+    addedCallouts: [AddedCallout] = [], providerContexts: [ProviderContext] = []
   ) {
     self.providers = providers
     self.sublayers = sublayers
     self.callouts = callouts
     self.addedCallouts = addedCallouts
+    self.providerContexts = providerContexts
     self.filters = filters
   }
 
@@ -43,7 +46,9 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
   case unknownSublayer(filter: String, sublayer: String)
   /// A filter names a callout that is not there. `STATUS_FWP_CALLOUT_NOT_FOUND`.
   case unknownCallout(filter: String, callout: String)
-  /// Two sublayers or two callouts have the same name. `STATUS_FWP_ALREADY_EXISTS`.
+  /// A filter names a provider context that is not there. `STATUS_FWP_PROVIDER_CONTEXT_NOT_FOUND`.
+  case unknownProviderContext(filter: String, context: String)
+  /// Two objects of a kind have the same name or the same key. `STATUS_FWP_ALREADY_EXISTS`.
   case duplicate(kind: String, name: String)
   /// Packets at this layer have no such field; `instead` says which to use, if any serves.
   /// `STATUS_FWP_CONDITION_NOT_FOUND`.
@@ -66,8 +71,11 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
       "filter \"\(filter)\": there is no sublayer \"\(sublayer)\"; add it to sublayers"
     case .unknownCallout(let filter, let callout):
       "filter \"\(filter)\": there is no callout \"\(callout)\"; add it to callouts"
+    case .unknownProviderContext(let filter, let context):
+      "filter \"\(filter)\": there is no provider context \"\(context)\"; add it to "
+        + "provider-contexts"
     case .duplicate(let kind, let name):
-      "two \(kind) are named \"\(name)\"; names must be unique"
+      "two \(kind) are named \"\(name)\"; names and keys must be unique"
     case .fieldNotAtLayer(let filter, let field, let layer, let instead):
       "filter \"\(filter)\": packets at \(layer) have no \(field)"
         + (instead.map { "; use \($0)" } ?? "")

@@ -6,12 +6,15 @@
 public struct AddedCallout: Sendable, Hashable {
   /// The name that filters give.
   public var name: String
+  /// What it is known by; nil: chosen when it is added.
+  public var key: ObjectKey?
   /// The provider that it belongs to, nil for none.
   public var provider: String?
 
   /// A callout without code.
-  public init(name: String, provider: String? = nil) {
+  public init(name: String, key: ObjectKey? = nil, provider: String? = nil) {
     self.name = name
+    self.key = key
     self.provider = provider
   }
 }

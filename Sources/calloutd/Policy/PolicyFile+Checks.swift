@@ -81,7 +81,9 @@ extension PolicyFile {
         case .unknownCallout: spec.positions.callout
         case .layerHasNoPackets: spec.positions.layer
         case .typeMismatch: value ?? place
-        case .fieldNotAtLayer, .duplicate, .unknownProvider, .foreignObject, .invalidFlags: place
+        case .fieldNotAtLayer, .duplicate, .unknownProvider, .unknownProviderContext,
+          .foreignObject, .invalidFlags:
+          place
         }
       problems.report("\(error)", at: position)
     }
