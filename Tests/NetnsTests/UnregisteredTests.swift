@@ -71,7 +71,10 @@ extension NetnsTests {
           sender.send(count: 10)
           departed += passed
           try await expectSoon { try await isQuiet(bridge) }
-          try await expectSoon { try topology.departures() == departed }
+          let holds = try await eventually(within: .seconds(10)) {
+            try topology.departures() == departed
+          }
+          try #require(holds, "\(filter.action), registered: \(isRegistered)")
         }
         try await running(bridge, make([])) {
           for action in [FilterAction.calloutTerminating("test"), .calloutUnknown("test")] {
