@@ -15,11 +15,13 @@ extension Bridge {
   ///
   /// On an error everything is as it was before.
   public func start(_ policy: FilterPolicy) async throws(BridgeError) {
-    let compiled = try compile(policy)
     try await changes.run { [self] () async throws(BridgeError) in
-      guard board.withLock({ $0.phase }) == .new else {
+      var (phase, engine) = board.withLock { ($0.phase, $0.engine) }
+      guard phase == .new else {
         throw .wrongState("the bridge runs already, or has been stopped")
       }
+      engine.policy = policy
+      let compiled = try compile(engine.joined)
       do throws(BridgeError) {
         try await startAll(compiled)
       } catch {
@@ -28,6 +30,7 @@ extension Bridge {
       }
       board.withLock { board in
         board.policy = compiled
+        board.engine.policy = policy
         board.phase = .running
       }
     }
@@ -40,35 +43,54 @@ extension Bridge {
   public func apply(
     _ policy: FilterPolicy, interfaces: [String]? = nil
   ) async throws(BridgeError) {
-    let compiled = try compile(policy)
+    try await change(interfaces: interfaces, mayKeep: false) { $0.policy = policy }
+  }
+
+  /// Changes what the policy in force is made of, as a whole or, on an error, not at all.
+  ///
+  /// Before the start it is only checked and kept, if it may be.
+  func change(
+    interfaces: [String]? = nil, mayKeep: Bool = true,
+    _ edit: @escaping @Sendable (inout EngineState) throws(BridgeError) -> Void
+  ) async throws(BridgeError) {
     try await changes.run { [self] () async throws(BridgeError) in
-      guard board.withLock({ $0.phase }) == .running else {
+      var (phase, engine) = board.withLock { ($0.phase, $0.engine) }
+      guard phase == .running || phase == .new && mayKeep else {
         throw .wrongState("the bridge is not running")
       }
-      let before = board.withLock { $0.interfaces }
-      do throws(BridgeError) {
-        if let firewall = board.withLock({ $0.firewall }) {
-          try checkSwitchLayers(of: compiled, with: firewall)
-        }
-        if let interfaces {
-          board.withLock { $0.interfaces = InterfaceNames(interfaces, following: before) }
-        }
-        try prepare(compiled)
-        learnSwitchPorts(for: compiled)
-        // While the old policy, which has no filters for them, lets their frames pass.
-        try addPorts(for: compiled)
-        try await replaceRules(for: compiled.policy)
-      } catch {
-        abandon()
-        board.withLock { $0.interfaces = before }
-        await retirePorts(for: board.withLock { $0.policy })
-        throw error
-      }
-      commit()
-      injections.change(layers: compiled.policy.injectableLayers)
-      board.withLock { $0.policy = compiled }
-      await retirePorts(for: compiled)
+      try edit(&engine)
+      let compiled = try compile(engine.joined)
+      if phase == .running { try await putInForce(compiled, interfaces: interfaces) }
+      board.withLock { $0.engine = engine }
     }
+  }
+
+  private func putInForce(
+    _ compiled: CompiledPolicy, interfaces: [String]?
+  ) async throws(BridgeError) {
+    let before = board.withLock { $0.interfaces }
+    do throws(BridgeError) {
+      if let firewall = board.withLock({ $0.firewall }) {
+        try checkSwitchLayers(of: compiled, with: firewall)
+      }
+      if let interfaces {
+        board.withLock { $0.interfaces = InterfaceNames(interfaces, following: before) }
+      }
+      try prepare(compiled)
+      learnSwitchPorts(for: compiled)
+      // While the old policy, which has no filters for them, lets their frames pass.
+      try addPorts(for: compiled)
+      try await replaceRules(for: compiled.policy)
+    } catch {
+      abandon()
+      board.withLock { $0.interfaces = before }
+      await retirePorts(for: board.withLock { $0.policy })
+      throw error
+    }
+    commit()
+    injections.change(layers: compiled.policy.injectableLayers)
+    board.withLock { $0.policy = compiled }
+    await retirePorts(for: compiled)
   }
 
   /// Brings the rules to what `policy` needs, also where somebody has flushed or changed them.

@@ -22,7 +22,11 @@ public final class Bridge: Sendable {
   let stream: EventStream
   let board = Mutex(Board())
   let changes = ChangeLine()
+  /// Who may change what sessions have added.
+  let transactions = TransactionLock()
   let injections = InjectionDesk()
+  /// How many flows bear contexts of a callout.
+  let flowContexts = Mutex<@Sendable (String) -> Int>({ _ in 0 })
   /// Places in the kernel's code that events have named.
   let places = Mutex<[UInt32: String]>([:])
 
@@ -32,6 +36,9 @@ public final class Bridge: Sendable {
     var phase = Phase.new
     var workers: [Worker] = []
     var policy: CompiledPolicy?
+    /// What that policy is made of.
+    var engine = EngineState()
+    var lastSession: UInt64 = 0
     var field: MarkField?
     var epoch = false
     var firewall: Firewall?

@@ -15,7 +15,9 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
   case rules(RuleError)
   /// The policy is wrong.
   case policy(PolicyError)
-  /// A callout refused a filter.
+  /// An object could not be added or deleted, or a transaction not begun.
+  case engine(EngineError)
+  /// A callout refused a filter. `STATUS_FWP_CALLOUT_NOTIFICATION_FAILED`.
   case filterRefused(callout: String, reason: String)
   /// The mask is not one run of 8 to 24 bits.
   case badMask(UInt32)
@@ -46,6 +48,7 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
     case .queue(let error): error.description
     case .rules(let error): error.description
     case .policy(let error): error.description
+    case .engine(let error): error.description
     case .filterRefused(let callout, let reason):
       "callout \"\(callout)\" refuses a filter: \(reason)"
     case .badMask(let mask):
@@ -73,6 +76,16 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
         + "kernel with nft_queue and nf_tables' bridge family and rules.backend nft, or the MAC layers "
         + "of the bridge's ports"
     case .system(let error): error.description
+    }
+  }
+
+  /// The number that WFP has for it, nil for none.
+  public var status: WFPStatus? {
+    switch self {
+    case .policy(let error): error.status
+    case .engine(let error): error.status
+    case .filterRefused: .calloutNotificationFailed
+    default: nil
     }
   }
 

@@ -76,7 +76,7 @@ extension WorkerState {
   mutating func abandon() {
     guard let new = prepared.take() else { return }
     for (callout, filter) in new.announced.reversed() {
-      try? callout.filterChanged(.deleted(filter))
+      try? callout.filterChanged(.deleted(filter), with: nil)
     }
     try? reconfigure(new.oldOptions)
   }
@@ -100,7 +100,7 @@ extension WorkerState {
         let index = new.callouts.firstIndex(where: { $0.name == name })
       else { continue }
       do {
-        try instances[index].filterChanged(.added(filter))
+        try instances[index].filterChanged(.added(filter), with: new.policy.context(of: filter))
       } catch {
         throw .filterRefused(callout: name, reason: "\(error)")
       }
@@ -115,7 +115,7 @@ extension WorkerState {
       guard let name = filter.action.callout,
         let index = policy.callouts.firstIndex(where: { $0.name == name })
       else { continue }
-      try? callouts[index].filterChanged(.deleted(filter))
+      try? callouts[index].filterChanged(.deleted(filter), with: nil)
     }
   }
 }

@@ -111,6 +111,7 @@ extension Classification {
     canWrite = !decision.isFinal
     clearsWrite = false
     mustDecide = filter.action == .calloutTerminating
+    filterContext = filter.context
     answer = .none
   }
 

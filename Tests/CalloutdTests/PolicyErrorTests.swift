@@ -104,6 +104,55 @@ struct WrongPolicy: Sendable, CustomTestStringConvertible {
       name: "a word instead of a policy", text: "hello\n",
       errors: ["1:1: error: found \"hello\", expected a mapping with the keys mark"]),
     WrongPolicy(
+      name: "objects of a provider that is not there",
+      text: "providers:\n- { name: p }\nsublayers:\n- { name: a, provider: p }\n"
+        + "- { name: b, provider: q }\nprovider-contexts:\n- { name: c, provider: r, data: 0x }\n",
+      errors: [
+        "5:24: error: sublayer \"b\": there is no provider \"q\"; add it to providers",
+        "7:24: error: provider context \"c\": there is no provider \"r\"; add it to providers",
+      ]),
+    WrongPolicy(
+      name: "keys that are none, and that are given twice",
+      text: "providers:\n- { name: p, key: 1 }\n"
+        + "- { name: q, key: 01234567-89ab-cdef-0123-456789abcdef }\n"
+        + "- { name: r, key: 01234567-89AB-CDEF-0123-456789ABCDEF }\n",
+      errors: [
+        "2:19: error: found \"1\", expected a key such as 01234567-89ab-cdef",
+        "4:11: error: found a second key of a provider \"01234567-89ab-cdef-0123-456789abcdef\"",
+      ]),
+    WrongPolicy(
+      name: "data that is no bytes",
+      text: "provider-contexts:\n- { name: c, data: 0x012 }\n- { name: d, data: 12 }\n",
+      errors: [
+        "2:20: error: found \"0x012\", expected bytes such as 0x0102ff",
+        "3:20: error: found \"12\", expected bytes",
+      ]),
+    WrongPolicy(
+      name: "what filters say of flags, providers and contexts",
+      text: "filters:\n- name: f\n  layer: outbound-transport-v4\n  action: permit\n"
+        + "  flags: [disabled, boot-time, soft]\n  provider: p\n"
+        + "- name: g\n  layer: outbound-transport-v4\n  action: block\n  provider: p\n"
+        + "  flags: [boot-time]\n  context: settings\n"
+        + "- { name: h, layer: outbound-transport-v4, action: permit,\n"
+        + "    flags: [permit-if-callout-unregistered] }\n",
+      errors: [
+        "5:10: error: filter \"f\" cannot be boot-time: nothing of ours runs before the engine",
+        "5:32: error: found \"soft\", expected a flag: persistent, boot-time",
+        "6:13: error: filter \"f\": there is no provider \"p\"",
+        "10:13: error: filter \"g\": there is no provider \"p\"",
+        "11:10: error: filter \"g\" cannot be boot-time",
+        "12:12: error: filter \"g\": there is no provider context \"settings\"; add it to",
+        "14:12: error: filter \"h\" cannot be permit-if-callout-unregistered: only filters",
+      ]),
+    WrongPolicy(
+      name: "duplicate keys in many entries hide nothing",
+      text: "filters:\n"
+        + (0..<400).map {
+          "  - name: f\($0)\n    layer: outbound-transport-v4\n    action: block\n    action: permit\n"
+        }.joined(),
+      errors: (0..<400).map { "\(5 + 4 * $0):5: error: duplicate key \"action\", expected it once" }
+    ),
+    WrongPolicy(
       name: "two sublayers of one name",
       text: "sublayers:\n- { name: a }\n- { name: a, weight: 1 }\n",
       errors: [

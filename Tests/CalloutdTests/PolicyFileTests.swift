@@ -125,6 +125,51 @@ struct PolicyFileTests {
     #expect(file.metricsListen == ListenAddress("127.0.0.1:9469"))
   }
 
+  @Test func `objects have keys, providers, flags and contexts`() throws {
+    let key = "01234567-89ab-cdef-0123-456789abcdef"
+    let file = try PolicyFile.parse(
+      """
+      providers:
+        - { name: p, key: \(key), purpose: tests }
+      provider-contexts:
+        - { name: c, key: \(key), provider: p, data: 0x00ffA0 }
+      sublayers:
+        - { name: s, key: \(key), weight: 7, provider: p }
+      callouts:
+        - { name: look, type: inspect }
+      filters:
+        - name: f
+          key: \(key)
+          layer: inbound-transport-v4
+          sublayer: s
+          provider: p
+          flags: [persistent, disabled, clear-action-right, permit-if-callout-unregistered]
+          action: callout-unknown
+          callout: look
+          context: 0xffffffffffffffff
+        - { name: g, layer: inbound-transport-v4, action: callout-inspection, callout: look,
+            context: c }
+      """, path: "p")
+    let known = try #require(ObjectKey(key))
+    #expect(file.providers.map(\.provider) == [Provider(name: "p", key: known, purpose: "tests")])
+    #expect(
+      file.providerContexts.map(\.context) == [
+        ProviderContext(name: "c", key: known, provider: "p", data: [0, 0xff, 0xa0])
+      ])
+    #expect(
+      file.sublayers.map(\.sublayer) == [Sublayer(name: "s", key: known, weight: 7, provider: "p")])
+    let filters = file.filters.map(\.filter)
+    #expect(filters.map(\.key) == [known, nil] && filters.map(\.provider) == ["p", nil])
+    #expect(filters.map(\.context) == [.raw(.max), .provider("c")])
+    #expect(
+      filters.map(\.flags) == [
+        FilterFlags(FilterFlags.names.map(\.flag)).subtracting(.bootTime), [],
+      ])
+    let roster = CalloutRoster().following(file.callouts, tags: Tags(), sink: { _ in })
+    let policy = try CompiledPolicy(roster.policy(of: file)).policy
+    #expect(policy.providers.count == 1 && policy.providerContexts.map(\.name) == ["c"])
+  }
+
   @Test func `anchors and aliases stand for what they name`() throws {
     let file = try PolicyFile.parse(
       """

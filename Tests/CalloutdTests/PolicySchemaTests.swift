@@ -18,7 +18,8 @@ struct PolicySchemaTests {
     let keys =
       PolicyFile.schema.keys.map(\.name) + FilterDraft.schema.keys.map(\.name)
       + ConditionDraft.schema.keys.map(\.name) + HeaderChange.schema.keys.map(\.name)
-      + FrameChange.schema.keys.map(\.name) + PolicyFile.sublayerSchema.keys.map(\.name)
+      + FrameChange.schema.keys.map(\.name) + SublayerSpec.schema.keys.map(\.name)
+      + ProviderSpec.schema.keys.map(\.name) + ProviderContextSpec.schema.keys.map(\.name)
       + CalloutType.all.flatMap { $0.schema.keys.map(\.name) }
     for key in keys {
       #expect(text.contains("\(key):"), "\(key)")

@@ -89,6 +89,15 @@ open class Callout {
   /// Called on the instance of the first worker. Throwing on `.added` refuses the new policy.
   open func filterChanged(_ change: FilterChange) throws {}
 
+  /// Learns of filters that name the callout, with the provider context that an added one names.
+  ///
+  /// Override this one or the other.
+  ///
+  /// Mirrors `notifyFn` with `FWPS_FILTER2.providerContext`.
+  open func filterChanged(_ change: FilterChange, with context: ProviderContext?) throws {
+    try filterChanged(change)
+  }
+
   /// Learns that a flow which bore a context has ended.
   ///
   /// Mirrors `flowDeleteFn`.

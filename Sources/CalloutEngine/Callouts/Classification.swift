@@ -27,6 +27,10 @@ public struct Classification: ~Copyable {
   ///
   /// Mirrors `FWP_ACTION_CALLOUT_TERMINATING`.
   public internal(set) var mustDecide = false
+  /// The number that the filter has for the callout, 0 for none.
+  ///
+  /// Mirrors `FWPS_FILTER2.context`.
+  public internal(set) var filterContext: UInt64 = 0
   package var contexts: ContextTable
   package var packet = TaggedPacket()
   package var rewritten = RewrittenPacket()

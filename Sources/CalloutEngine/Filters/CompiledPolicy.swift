@@ -23,6 +23,8 @@ package final class CompiledPolicy: Sendable {
     var callout: Int32
     /// Which filter of the policy, for hit counts.
     var filter: Int32
+    /// The number that it has for its callout.
+    var context: UInt64
     var firstCondition: Int32
     var endCondition: Int32
     /// Where the next sublayer's filters begin.
@@ -50,20 +52,20 @@ package final class CompiledPolicy: Sendable {
   package init(_ policy: FilterPolicy) throws(PolicyError) {
     self.policy = policy
     callouts = policy.callouts
-    try Self.requireUnique(policy.providers.map(\.name), "providers")
-    try policy.checkProviders()
-    try Self.requireUnique(policy.sublayers.map(\.name), "sublayers")
+    try policy.checkObjects()
     try Self.requireUnique(policy.callouts.map(\.name), "callouts")
     var weights = ["default": UInt16(0x8000)]
     for sublayer in policy.sublayers { weights[sublayer.name] = sublayer.weight }
+    // Those without code have none of their own.
     var numbers: [String: Int32] = [:]
+    for callout in policy.addedCallouts { numbers[callout.name] = -1 }
     for (number, callout) in policy.callouts.enumerated() { numbers[callout.name] = Int32(number) }
 
     var layers = [LayerFilters](repeating: LayerFilters(), count: Layer.tableSize)
     var filters: [CompiledFilter] = []
     var conditions: [CompiledCondition] = []
     for (layer, indices) in Dictionary(
-      grouping: policy.filters.indices.filter { !policy.filters[$0].flags.contains(.disabled) },
+      grouping: policy.filters.indices.filter { policy.filters[$0].isAtWork(numbers) },
       by: { policy.filters[$0].layer })
     {
       let sorted = try Self.sort(indices, policy, weights)
@@ -116,9 +118,8 @@ package final class CompiledPolicy: Sendable {
       let filter = policy.filters[index]
       try check(filter)
       var compiled = CompiledFilter(
-        action: .permit, endsSublayer: false,
-        isHard: filter.action == .block || filter.flags.contains(.clearActionRight),
-        callout: -1, filter: Int32(index),
+        action: .permit, endsSublayer: false, isHard: filter.flags.contains(.clearActionRight),
+        callout: -1, filter: Int32(index), context: filter.context.number,
         firstCondition: Int32(conditions.count), endCondition: 0, nextSublayer: 0)
       if let name = filter.action.callout {
         guard let number = numbers[name] else {
@@ -126,14 +127,16 @@ package final class CompiledPolicy: Sendable {
         }
         compiled.callout = number
       }
+      let isCalled = compiled.callout >= 0
       compiled.action =
-        switch filter.action {
+        switch isCalled ? filter.action : filter.actionWithoutCallout ?? filter.action {
         case .permit: .permit
         case .block: .block
         case .calloutTerminating: .calloutTerminating
         case .calloutInspection: .calloutInspection
         case .calloutUnknown: .calloutUnknown
         }
+      if compiled.action == .block { compiled.isHard = true }
       let groups = Dictionary(grouping: filter.conditions, by: \.field)
       for (_, group) in groups.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
         for (number, condition) in group.enumerated() {

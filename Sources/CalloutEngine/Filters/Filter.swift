@@ -9,14 +9,17 @@ internal import PacketViews
 public struct Sublayer: Sendable, Hashable {
   /// Its name, unique in a policy.
   public var name: String
+  /// What it is known by; nil: chosen when it is added.
+  public var key: ObjectKey?
   /// Its place among the sublayers.
   public var weight: UInt16
   /// The provider that it belongs to, nil for none.
   public var provider: String?
 
   /// A sublayer.
-  public init(name: String, weight: UInt16, provider: String? = nil) {
+  public init(name: String, key: ObjectKey? = nil, weight: UInt16, provider: String? = nil) {
     self.name = name
+    self.key = key
     self.weight = weight
     self.provider = provider
   }
@@ -90,6 +93,8 @@ public struct FilterFlags: OptionSet, Sendable, Hashable, BitwiseCopyable {
 public struct Filter: Sendable, Hashable {
   /// Its name, for people.
   public var name: String
+  /// What it is known by; nil: chosen when a session adds it.
+  public var key: ObjectKey?
   /// The layer at which it works.
   public var layer: Layer
   /// The sublayer it belongs to.
@@ -104,14 +109,17 @@ public struct Filter: Sendable, Hashable {
   public var provider: String?
   /// How it differs from others.
   public var flags: FilterFlags
+  /// What it has for its callout.
+  public var context: FilterContext
 
   /// A filter.
   public init(
-    name: String, layer: Layer, sublayer: String = "default", weight: FilterWeight = .automatic,
-    conditions: [Condition] = [], action: FilterAction, provider: String? = nil,
-    flags: FilterFlags = []
+    name: String, key: ObjectKey? = nil, layer: Layer, sublayer: String = "default",
+    weight: FilterWeight = .automatic, conditions: [Condition] = [], action: FilterAction,
+    provider: String? = nil, flags: FilterFlags = [], context: FilterContext = .none
   ) {
     self.name = name
+    self.key = key
     self.layer = layer
     self.sublayer = sublayer
     self.weight = weight
@@ -119,6 +127,7 @@ public struct Filter: Sendable, Hashable {
     self.action = action
     self.provider = provider
     self.flags = flags
+    self.context = context
   }
 
   /// The weight as a number.

@@ -8,8 +8,15 @@ public struct FilterPolicy: Sendable {
   public var providers: [Provider]
   /// The bands of filters.
   public var sublayers: [Sublayer]
-  /// The callouts that filters can name.
+  /// The callouts that filters can name, with their code.
   public var callouts: [CalloutRegistration]
+  /// Callouts that filters can name although there may be no code.
+  ///
+  /// Filters that would have one of these decide, and that is not among `callouts`, block; those
+  /// that would only show it packets do nothing.
+  public var addedCallouts: [AddedCallout]
+  /// Settings for callouts that filters can name.
+  public var providerContexts: [ProviderContext]
   /// The filters.
   public var filters: [Filter]
 
@@ -18,11 +25,14 @@ public struct FilterPolicy: Sendable {
   /// The sublayer "default" of weight 0x8000 always exists.
   public init(
     providers: [Provider] = [], sublayers: [Sublayer] = [],
-    callouts: [CalloutRegistration] = [], filters: [Filter] = []
+    callouts: [CalloutRegistration] = [], filters: [Filter] = [],
+    addedCallouts: [AddedCallout] = [], providerContexts: [ProviderContext] = []
   ) {
     self.providers = providers
     self.sublayers = sublayers
     self.callouts = callouts
+    self.addedCallouts = addedCallouts
+    self.providerContexts = providerContexts
     self.filters = filters
   }
 
@@ -36,7 +46,9 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
   case unknownSublayer(filter: String, sublayer: String)
   /// A filter names a callout that is not there. `STATUS_FWP_CALLOUT_NOT_FOUND`.
   case unknownCallout(filter: String, callout: String)
-  /// Two sublayers or two callouts have the same name. `STATUS_FWP_ALREADY_EXISTS`.
+  /// A filter names a provider context that is not there. `STATUS_FWP_PROVIDER_CONTEXT_NOT_FOUND`.
+  case unknownProviderContext(filter: String, context: String)
+  /// Two objects of a kind have the same name or the same key. `STATUS_FWP_ALREADY_EXISTS`.
   case duplicate(kind: String, name: String)
   /// Packets at this layer have no such field; `instead` says which to use, if any serves.
   /// `STATUS_FWP_CONDITION_NOT_FOUND`.
@@ -45,6 +57,8 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
   case fieldUnavailable(filter: String, field: String, layer: String, reason: String)
   /// The condition's value is not of the field's type. `STATUS_FWP_TYPE_MISMATCH`.
   case typeMismatch(filter: String, field: String, expected: String)
+  /// The filter cannot have these flags. `STATUS_FWP_INVALID_FLAGS`.
+  case invalidFlags(filter: String, flags: String, reason: String)
   /// No packets are indicated at this layer. `STATUS_FWP_INCOMPATIBLE_LAYER`.
   case layerHasNoPackets(filter: String, layer: String)
   /// Nothing can be decided at this layer. `STATUS_FWP_ACTION_INCOMPATIBLE_WITH_LAYER`.
@@ -61,8 +75,11 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
       "filter \"\(filter)\": there is no sublayer \"\(sublayer)\"; add it to sublayers"
     case .unknownCallout(let filter, let callout):
       "filter \"\(filter)\": there is no callout \"\(callout)\"; add it to callouts"
+    case .unknownProviderContext(let filter, let context):
+      "filter \"\(filter)\": there is no provider context \"\(context)\"; add it to "
+        + "provider-contexts"
     case .duplicate(let kind, let name):
-      "two \(kind) are named \"\(name)\"; names must be unique"
+      "two \(kind) are named \"\(name)\"; names and keys must be unique"
     case .fieldNotAtLayer(let filter, let field, let layer, let instead):
       "filter \"\(filter)\": packets at \(layer) have no \(field)"
         + (instead.map { "; use \($0)" } ?? "")
@@ -70,6 +87,8 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
       "filter \"\(filter)\": \(field) is not known of packets at \(layer): \(reason)"
     case .typeMismatch(let filter, let field, let expected):
       "filter \"\(filter)\": \(field) takes \(expected)"
+    case .invalidFlags(let filter, let flags, let reason):
+      "filter \"\(filter)\" cannot be \(flags): \(reason)"
     case .layerHasNoPackets(let filter, let layer):
       "filter \"\(filter)\": no packets are indicated at \(layer)"
     case .inspectionOnly(let filter, let layer):

@@ -8,12 +8,15 @@ internal import PacketTagging
 public struct Provider: Sendable, Hashable {
   /// Its name, unique in a policy.
   public var name: String
+  /// What it is known by; nil: chosen when it is added.
+  public var key: ObjectKey?
   /// What it is, for people.
   public var purpose: String
 
   /// A provider.
-  public init(name: String, purpose: String = "") {
+  public init(name: String, key: ObjectKey? = nil, purpose: String = "") {
     self.name = name
+    self.key = key
     self.purpose = purpose
   }
 }
@@ -55,13 +58,47 @@ extension FilterPolicy {
     return policy
   }
 
-  /// Refuses objects of a provider that is not there.
-  func checkProviders() throws(PolicyError) {
+  /// Refuses names and keys that are given twice, and names of what is not there.
+  func checkObjects() throws(PolicyError) {
+    try Self.requireUnique(providers, "providers")
+    try Self.requireUnique(sublayers, "sublayers")
+    try Self.requireUnique(addedCallouts, "callouts")
+    try Self.requireUnique(providerContexts, "provider contexts")
+    try Self.requireUnique(filters, "filters")
+    try checkProviders()
+    let contexts = Set(providerContexts.map(\.name))
+    for filter in filters {
+      try filter.checkFlags()
+      guard case .provider(let context) = filter.context, !contexts.contains(context) else {
+        continue
+      }
+      throw .unknownProviderContext(filter: filter.name, context: context)
+    }
+  }
+
+  private static func requireUnique<Object: EngineObject>(
+    _ objects: [Object], _ kind: String
+  ) throws(PolicyError) {
+    var names: Set<String> = []
+    var keys: Set<ObjectKey> = []
+    for object in objects {
+      if Object.isNamed, !names.insert(object.name).inserted {
+        throw .duplicate(kind: kind, name: object.name)
+      }
+      if let key = object.key, !keys.insert(key).inserted {
+        throw .duplicate(kind: kind, name: "\(key)")
+      }
+    }
+  }
+
+  private func checkProviders() throws(PolicyError) {
     let known = Set(providers.map(\.name))
     let owned =
       filters.map { ("filter", $0.name, $0.provider) }
       + sublayers.map { ("sublayer", $0.name, $0.provider) }
       + callouts.map { ("callout", $0.name, $0.provider) }
+      + addedCallouts.map { ("callout", $0.name, $0.provider) }
+      + providerContexts.map { ("provider context", $0.name, $0.provider) }
     for (kind, name, provider) in owned {
       guard let provider, !known.contains(provider) else { continue }
       throw .unknownProvider(kind: kind, name: name, provider: provider)

@@ -80,8 +80,9 @@ struct CalloutRoster: Sendable {
   /// The file's policy with these callouts.
   func policy(of file: PolicyFile) -> FilterPolicy {
     FilterPolicy(
-      sublayers: file.sublayers.map(\.sublayer),
+      providers: file.providers.map(\.provider), sublayers: file.sublayers.map(\.sublayer),
       callouts: file.callouts.compactMap { entries[$0.name]?.registration },
-      filters: file.filters.map(\.filter))
+      filters: file.filters.map(\.filter),
+      providerContexts: file.providerContexts.map(\.context))
   }
 }

@@ -51,7 +51,7 @@ struct ConditionDraft {
     var draft = ConditionDraft()
     draft.fieldPosition = (reader.value(of: "field", in: node) ?? node).position
     draft.valuePosition = (reader.value(of: "value", in: node) ?? node).position
-    reader.read(node, by: schema, into: &draft)
+    reader.read(node, by: reader.conditionSchema, into: &draft)
     return draft
   }
 

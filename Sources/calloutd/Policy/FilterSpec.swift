@@ -17,12 +17,18 @@ struct FilterSpec: Sendable {
     var layer: SourcePosition
     var sublayer: SourcePosition
     var callout: SourcePosition
+    var provider: SourcePosition
+    var flags: SourcePosition
+    var context: SourcePosition
   }
+
+  /// The key, if it has one, and the filter's place.
+  var key: (String, SourcePosition)? { filter.key.map { ("\($0)", positions.filter) } }
 
   /// Reads one entry of `filters`.
   static func read(_ node: Node, _ reader: inout PolicyReader) -> FilterSpec? {
     var draft = FilterDraft()
-    reader.read(node, by: FilterDraft.schema, into: &draft)
+    reader.read(node, by: reader.filterSchema, into: &draft)
     guard case .mapping = node else { return nil }
     func position(_ key: String) -> SourcePosition {
       (reader.value(of: key, in: node) ?? node).position
@@ -36,11 +42,13 @@ struct FilterSpec: Sendable {
     else { return nil }
     return FilterSpec(
       filter: Filter(
-        name: draft.name, layer: layer, sublayer: draft.sublayer, weight: draft.weight,
-        conditions: conditions.map(\.1), action: action),
+        name: draft.name, key: draft.key, layer: layer, sublayer: draft.sublayer,
+        weight: draft.weight, conditions: conditions.map(\.1), action: action,
+        provider: draft.provider, flags: draft.flags, context: draft.context),
       positions: Positions(
         filter: node.position, layer: position("layer"), sublayer: position("sublayer"),
-        callout: position("callout")),
+        callout: position("callout"), provider: position("provider"), flags: position("flags"),
+        context: position("context")),
       conditionPositions: conditions.map { ($0.0.fieldPosition, $0.0.valuePosition) })
   }
 
@@ -92,6 +100,10 @@ struct FilterDraft {
   var conditions: [ConditionDraft] = []
   var action: ActionName?
   var callout: String?
+  var key: ObjectKey?
+  var provider: String?
+  var flags: FilterFlags = []
+  var context = FilterContext.none
 
   static var schema: PolicySchema<FilterDraft> {
     PolicySchema([
@@ -116,6 +128,18 @@ struct FilterDraft {
       SchemaKey(
         "callout", SchemaValue<String>.text("a callout's name").optional, into: \.callout,
         default: "", example: "tag-example", "whom to ask; with callout actions only"),
+      SchemaKey(
+        "key", SchemaValue<ObjectKey>.objectKey.optional, into: \.key, default: "",
+        example: "5d5c4b5e-0f0a-4f3e-9a51-000000000004", "what it is known by for good"),
+      SchemaKey(
+        "provider", SchemaValue<String>.text("a provider's name").optional, into: \.provider,
+        default: "", example: "example", "whom it belongs to"),
+      SchemaKey(
+        "flags", .filterFlags, into: \.flags, default: "[]",
+        "how it differs from others; all are persistent, none can be boot-time"),
+      SchemaKey(
+        "context", .filterContext, into: \.context, default: "", example: "settings",
+        "what its callout gets with it"),
     ])
   }
 
@@ -158,6 +182,45 @@ struct FilterDraft {
         at: (calloutNode ?? node).position)
       return nil
     case (false, nil): return action.action(callout: "")
+    }
+  }
+}
+
+extension SchemaValue where Value == FilterFlags {
+  /// A list of flags.
+  static var filterFlags: SchemaValue {
+    let names = FilterFlags.names.map(\.name).joined(separator: ", ")
+    let name = "a list of flags: \(names)"
+    return SchemaValue(name) { node, reader in
+      guard case .sequence(let list) = node else {
+        reader.problems.report(node, isNot: name)
+        return nil
+      }
+      var flags: FilterFlags = []
+      for entry in list {
+        guard let flag = FilterFlags.names.first(where: { $0.name == entry.plainText })?.flag else {
+          reader.problems.report(entry, isNot: "a flag: \(names)")
+          continue
+        }
+        flags.insert(flag)
+      }
+      return flags
+    }
+  }
+}
+
+extension SchemaValue where Value == FilterContext {
+  /// A number, or a name.
+  static var filterContext: SchemaValue {
+    let name = "a number up to 2^64 - 1 or a provider context's name"
+    return SchemaValue(name) { node, reader in
+      if let text = node.plainText, let number = UInt128(policyNumber: text) {
+        if let exact = UInt64(exactly: number) { return .raw(exact) }
+      } else if let text = node.scalar?.string, !text.isEmpty {
+        return .provider(text)
+      }
+      reader.problems.report(node, isNot: name)
+      return nil
     }
   }
 }

@@ -9,69 +9,31 @@ struct PolicyDocument {
   /// Keys that the file gives again later, under the names they got in the tree.
   private let duplicates: [String: String]
 
-  /// The largest file that is read.
-  static let maximumLength = 1 << 22
-  /// The first character of renamed keys.
-  ///
-  /// The parser stops at a duplicate key. To see what comes after, the key's first use gets
-  /// another name of the same length, and the file is parsed again.
-  private static let privateScalars = UInt32(0xe000)...0xe0ff
-
+  /// The largest file that is read: some 300,000 filters.
+  static let maximumLength = 1 << 26
   /// Parses the text of a file.
   init(_ text: String, _ problems: inout ProblemCollector) {
-    var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map {
-      Array($0.unicodeScalars)
+    var root: Node?
+    var names = DuplicateKeys()
+    do {
+      root = try Self.parse(text)
+    } catch YamlError.duplicatedKeysInMapping {
+      root = names.parse(text, &problems)
+    } catch {
+      Self.report(error, &problems)
     }
-    var duplicates: [String: String] = [:]
-    var text = text
-    for value in Self.privateScalars {
-      do {
-        root = try compose(yaml: text)
-        self.duplicates = duplicates
-        return
-      } catch let error as YamlError {
-        guard case .duplicatedKeysInMapping(let keys, let context) = error else {
-          Self.report(error, &problems)
-          break
-        }
-        let (line, column) = (context.mark.line - 1, context.mark.column - 1)
-        guard let key = keys.first, let scalar = Unicode.Scalar(value),
-          let renamed = Self.rename(key, to: scalar, in: &lines, line, column)
-        else {
-          Self.report(error, &problems)
-          break
-        }
-        duplicates[renamed] = key
-        text = lines.map { String(String.UnicodeScalarView($0)) }.joined(separator: "\n")
-        continue
-      } catch {
-        Self.report(error, &problems)
-      }
-      break
-    }
-    root = nil
-    self.duplicates = duplicates
+    self.root = root
+    duplicates = names.originals
   }
+
+  /// Parses a text; keys are told apart by what they say, never by what it might mean.
+  static func parse(_ text: String) throws -> Node? { try compose(yaml: text, .basic) }
 
   /// The key that a name in the tree stands for, if the file gives it again later.
   func duplicate(_ name: String) -> String? { duplicates[name] }
 
-  private static func rename(
-    _ key: String, to scalar: Unicode.Scalar, in lines: inout [[Unicode.Scalar]],
-    _ line: Int, _ column: Int
-  ) -> String? {
-    guard lines.indices.contains(line), lines[line].indices.contains(column) else { return nil }
-    var start = column
-    let quotes: [Unicode.Scalar] = ["\"", "'"]
-    if quotes.contains(lines[line][start]) { start += 1 }
-    let scalars = Array(key.unicodeScalars)
-    guard !scalars.isEmpty, lines[line][start...].starts(with: scalars) else { return nil }
-    lines[line][start] = scalar
-    return String(String.UnicodeScalarView([scalar] + scalars.dropFirst()))
-  }
-
   /// Turns the parser's errors into ours.
-  private static func report(_ error: any Error, _ problems: inout ProblemCollector) {
+  static func report(_ error: any Error, _ problems: inout ProblemCollector) {
     switch error {
     case YamlError.scanner(let context, let problem, let mark, _),
       YamlError.parser(let context, let problem, let mark, _),

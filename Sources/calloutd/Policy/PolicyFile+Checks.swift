@@ -37,32 +37,67 @@ extension PolicyFile {
     }
     check("sublayer", sublayers.map { ($0.sublayer.name, $0.position) })
     check("callout", callouts.map { ($0.name, $0.position) })
+    check("provider", providers.map { ($0.provider.name, $0.position) })
+    check("provider context", providerContexts.map { ($0.context.name, $0.position) })
+    check("key of a sublayer", sublayers.compactMap { $0.key })
+    check("key of a provider", providers.compactMap { $0.key })
+    check("key of a provider context", providerContexts.compactMap { $0.key })
+    check("key of a filter", filters.compactMap { $0.key })
+  }
+
+  /// Providers that objects other than filters name and that are not there.
+  func checkProviders(_ problems: inout ProblemCollector) {
+    let known = Set(providers.map(\.provider.name))
+    let owned =
+      sublayers.map { ("sublayer", $0.sublayer.name, $0.sublayer.provider, $0.providerPosition) }
+      + providerContexts.map {
+        ("provider context", $0.context.name, $0.context.provider, $0.providerPosition)
+      }
+    for (kind, name, provider, position) in owned {
+      guard let provider, !known.contains(provider) else { continue }
+      let error = PolicyError.unknownProvider(kind: kind, name: name, provider: provider)
+      problems.report("\(error)", at: position)
+    }
   }
 
   /// What the engine says of each filter, part by part so that nothing hides the rest.
+  ///
+  /// Only those that it does not take are looked at by themselves: there may be very many.
   func checkFilters(_ problems: inout ProblemCollector) {
     let kinds = Dictionary(callouts.map { ($0.name, $0.kind) }) { first, _ in first }
-    var bands = Set<String>()
-    let base = FilterPolicy(
-      sublayers: sublayers.map(\.sublayer).filter { bands.insert($0.name).inserted },
-      callouts: kinds.keys.map { name in CalloutRegistration(name: name) { Callout() } })
-    for spec in filters {
-      checkMedium(spec, kinds, &problems)
-      let name = spec.filter.name
-      let plain = Filter(name: name, layer: spec.filter.layer, action: .permit)
-      let parts = [
-        plain,
-        Filter(
-          name: name, layer: .outboundTransportV4, sublayer: spec.filter.sublayer,
-          action: .permit),
-        Filter(name: name, layer: .outboundTransportV4, action: spec.filter.action),
-      ]
-      for part in parts { check(part, base, spec, spec.positions.filter, &problems) }
-      for (condition, place) in zip(spec.filter.conditions, spec.conditionPositions) {
-        var single = plain
-        single.conditions = [condition]
-        check(single, base, spec, place.field, value: place.value, &problems)
-      }
+    for spec in filters { checkMedium(spec, kinds, &problems) }
+    let names = KnownNames(self)
+    for start in stride(from: 0, to: filters.count, by: 256) {
+      let some = filters[start..<min(start + 256, filters.count)]
+      if Self.areRight(some.map(\.filter), names.policy) { continue }
+      for spec in some { checkParts(spec, names.policy(for: spec.filter), &problems) }
+    }
+  }
+
+  private static func areRight(_ filters: [Filter], _ base: FilterPolicy) -> Bool {
+    var policy = base
+    policy.filters = filters
+    return (try? CompiledPolicy(policy)) != nil
+  }
+
+  private func checkParts(
+    _ spec: FilterSpec, _ base: FilterPolicy, _ problems: inout ProblemCollector
+  ) {
+    if Self.areRight([spec.filter], base) { return }
+    let name = spec.filter.name
+    let plain = Filter(name: name, layer: spec.filter.layer, action: .permit)
+    let elsewhere = Filter(name: name, layer: .outboundTransportV4, action: .permit)
+    var parts = [plain, elsewhere, elsewhere, elsewhere, elsewhere]
+    parts[1].sublayer = spec.filter.sublayer
+    parts[2].action = spec.filter.action
+    parts[2].flags = spec.filter.flags
+    parts[3].provider = spec.filter.provider
+    parts[4].context = spec.filter.context
+    for part in parts { check(part, base, spec, spec.positions.filter, &problems) }
+    for (condition, place) in zip(spec.filter.conditions, spec.conditionPositions) {
+      var single = plain
+      single.conditions = [condition]
+      check(single, base, spec, place.field, value: place.value, &problems)
     }
   }
 
@@ -81,8 +116,10 @@ extension PolicyFile {
         case .unknownCallout: spec.positions.callout
         case .layerHasNoPackets, .inspectionOnly: spec.positions.layer
         case .typeMismatch: value ?? place
-        case .fieldNotAtLayer, .fieldUnavailable, .duplicate, .unknownProvider, .foreignObject:
-          place
+        case .invalidFlags: spec.positions.flags
+        case .unknownProvider: spec.positions.provider
+        case .unknownProviderContext: spec.positions.context
+        case .fieldNotAtLayer, .fieldUnavailable, .duplicate, .foreignObject: place
         }
       problems.report("\(error)", at: position)
     }
@@ -148,5 +185,38 @@ extension PolicyFile {
           + "IPv\(layer.isIPv6 ? 6 : 4) address",
         at: spec.positions.callout)
     }
+  }
+}
+
+/// What filters can name.
+private struct KnownNames {
+  /// A policy of all of it.
+  let policy: FilterPolicy
+  private let sublayers: Set<String>
+  private let callouts: Set<String>
+
+  init(_ file: PolicyFile) {
+    sublayers = Set(file.sublayers.map(\.sublayer.name))
+    callouts = Set(file.callouts.map(\.name))
+    policy = FilterPolicy(
+      providers: Set(file.providers.map(\.provider.name)).map { Provider(name: $0) },
+      sublayers: sublayers.map { Sublayer(name: $0, weight: 0) },
+      callouts: callouts.map { name in CalloutRegistration(name: name) { Callout() } },
+      providerContexts: Set(file.providerContexts.map(\.context.name)).map {
+        ProviderContext(name: $0, data: [])
+      })
+  }
+
+  /// A policy of what one filter names.
+  func policy(for filter: Filter) -> FilterPolicy {
+    var policy = policy
+    policy.sublayers =
+      sublayers.contains(filter.sublayer)
+      ? [Sublayer(name: filter.sublayer, weight: 0)] : []
+    policy.callouts =
+      filter.action.callout.map { name in
+        callouts.contains(name) ? [CalloutRegistration(name: name) { Callout() }] : []
+      } ?? []
+    return policy
   }
 }

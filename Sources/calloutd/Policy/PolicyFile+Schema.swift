@@ -19,7 +19,15 @@ extension PolicyFile {
         "the interfaces whose frames the MAC layers see"),
       SchemaKey("metrics", metricsSchema, into: \.self, "Prometheus metrics at /metrics"),
       SchemaKey(
-        "sublayers", listOf: readSublayer, schema: [sublayerSchema.lines], into: \.sublayers,
+        "providers", listOf: ProviderSpec.read, schema: [ProviderSpec.schema.lines],
+        into: \.providers, "whom objects belong to"),
+      SchemaKey(
+        "provider-contexts", listOf: ProviderContextSpec.read,
+        schema: [ProviderContextSpec.schema.lines], into: \.providerContexts,
+        "settings for callouts, which filters name"),
+      SchemaKey(
+        "sublayers", listOf: SublayerSpec.read, schema: [SublayerSpec.schema.lines],
+        into: \.sublayers,
         "bands of filters; \"default\" of weight 0x8000 always exists"),
       SchemaKey(
         "callouts", listOf: CalloutSpec.read, schema: CalloutType.all.map(\.lines),
@@ -103,24 +111,6 @@ extension PolicyFile {
       SchemaKey(
         "listen", .listenAddress, into: \.metricsListen, default: "none", "where to serve them")
     ])
-  }
-
-  static var sublayerSchema: PolicySchema<SublayerSpec> {
-    PolicySchema([
-      SchemaKey(
-        "name", .text("the sublayer's name"), into: \.sublayer.name, default: nil,
-        example: "default", "unique among sublayers"),
-      SchemaKey(
-        "weight", .number(0...65535), into: \.sublayer.weight, default: "0x8000",
-        "higher is asked first"),
-    ])
-  }
-
-  private static func readSublayer(_ node: Node, _ reader: inout PolicyReader) -> SublayerSpec? {
-    var spec = SublayerSpec()
-    spec.position = reader.value(of: "name", in: node)?.position ?? node.position
-    reader.read(node, by: sublayerSchema, into: &spec)
-    return spec.sublayer.name.isEmpty ? nil : spec
   }
 
   private static var interfaces: SchemaValue<[String]> {

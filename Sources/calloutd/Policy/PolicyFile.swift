@@ -18,18 +18,16 @@ struct PolicyFile: Sendable {
   var ruleBackend: RuleBackend?
   /// Where metrics are served, nil nowhere.
   var metricsListen: ListenAddress?
+  /// Whom objects belong to.
+  var providers: [ProviderSpec] = []
+  /// Settings for callouts.
+  var providerContexts: [ProviderContextSpec] = []
   /// The sublayers, "default" only if the file names it.
   var sublayers: [SublayerSpec] = []
   /// The callouts.
   var callouts: [CalloutSpec] = []
   /// The filters.
   var filters: [FilterSpec] = []
-}
-
-/// A sublayer and where it is in the file.
-struct SublayerSpec: Sendable {
-  var position = SourcePosition.start
-  var sublayer = Sublayer(name: "", weight: 0x8000)
 }
 
 extension PolicyFile {
@@ -78,6 +76,7 @@ extension PolicyFile {
       file.finishRules()
       file.checkSettings(root, &reader)
       file.checkNames(&reader.problems)
+      file.checkProviders(&reader.problems)
       file.checkFilters(&reader.problems)
     } else if reader.problems.isEmpty {
       // Most likely cut off while it was written: it must not open what the running policy closes.
@@ -98,7 +97,7 @@ extension PolicyFile {
     switch (error as? CocoaError)?.code {
     case .fileReadNoSuchFile?, .fileNoSuchFile?: "the file is not there; give another by --config"
     case .fileReadNoPermission?: "the file may not be read; run as root"
-    case .fileReadTooLarge?: "the file is longer than 4 MiB, expected a policy"
+    case .fileReadTooLarge?: "the file is longer than 64 MiB, expected a policy"
     case .fileReadInapplicableStringEncoding?: "the file is not UTF-8 text"
     default: "the file cannot be read: \(error.localizedDescription)"
     }

@@ -114,6 +114,9 @@ struct PolicySchema<Target> {
 struct PolicyReader {
   let document: PolicyDocument
   var problems = ProblemCollector()
+  /// Made once: a file can have very many filters.
+  let filterSchema = FilterDraft.schema
+  let conditionSchema = ConditionDraft.schema
 
   init(_ document: PolicyDocument) { self.document = document }
 

@@ -37,7 +37,8 @@ struct SchemaValue<Value> {
         reader.problems.report(node, isNot: name)
         return nil
       }
-      var attempt = PolicyReader(reader.document)
+      var attempt = reader
+      attempt.problems = ProblemCollector()
       let result = read(node, &attempt)
       if result == nil {
         // A message of its own beats the general one, which would not name the word.
