@@ -32,7 +32,7 @@ extension NetnsTests {
     private static let reloads = 500
     private static let queues = 2
     private static let fillers = 200
-    private static let flows = 4
+    private static let flows = 8
 
     /// What the callouts of all versions have met.
     private struct Met: Sendable {
@@ -146,6 +146,14 @@ extension NetnsTests {
       async throws
     {
       try await withTopology { _ in
+        for flow in 1..<Self.flows {
+          let address = "10.9.1.\(2 + flow)"
+          try Shell.run(
+            """
+            ip -n p1 addr add \(address)/24 dev b1
+            ip neigh replace \(address) lladdr 02:00:00:00:01:02 dev a1 nud permanent
+            """)
+        }
         let bridge = makeBridge {
           $0.failurePolicy = .block
           $0.queueCount = UInt16(Self.queues)
@@ -158,7 +166,8 @@ extension NetnsTests {
           let receiver = Receiver(in: "p1", keeping: false)
           let senders = (0..<Self.flows).map { flow in
             Background {
-              let sender = Sender(to: "10.9.1.2", flow: UInt32(flow), hasRoom: true)
+              // The kernel chooses a queue by the addresses.
+              let sender = Sender(to: "10.9.1.\(2 + flow)", flow: UInt32(flow), hasRoom: true)
               var next: UInt64 = 0
               while !isOver.value {
                 // No more under way than the queues can take.
@@ -193,7 +202,9 @@ extension NetnsTests {
           try await expectSoon { try await isQuiet(bridge) }
           let statistics = try await bridge.statistics()
           for queue in statistics.queues {
-            #expect(queue.idsIssued == queue.verdicts && queue.queueDropped == 0, "\(queue)")
+            #expect(
+              queue.idsIssued > 0 && queue.idsIssued == queue.verdicts && queue.queueDropped == 0,
+              "\(queue)")
           }
           #expect(statistics.queues.map(\.idsIssued).reduce(0, +) == UInt64(2 * met.packets))
         }
