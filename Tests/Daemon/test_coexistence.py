@@ -25,6 +25,12 @@ INSPECTED = "".join(
     for version in (4, 6)
 )
 BLOCKED = udp_to(7290, "inbound-transport-v4", "block") + udp_to(7290, "ipforward-v4", "block")
+# Held until the test ends.
+HELD = (
+    "- { name: hold, layer: outbound-transport-v4, sublayer: late, action: callout-terminating, "
+    "callout: slow, conditions: [ { field: ip-remote-port, match: equal, value: 7210 } ] }\n"
+)
+SLOW = TAG + "\n- { name: slow, type: delay, for: 10m, then: permit }"
 BY_NAME = {"ids": [each.name for each in RULESETS]}
 
 
@@ -115,3 +121,22 @@ def test_their_reload_leaves_both_in_force(net, ruleset, start, backend) -> None
         expect_both_judge(net, ruleset, daemon)
     assert daemon.stop() == 0
     assert theirs(net.host) == before
+
+
+def test_what_waits_outlives_their_reload_unless_they_unhook_a_chain(net, ruleset, start) -> None:
+    """Whoever unhooks a base chain, as firewalld does, has the kernel drop all that waits."""
+    head = "queues: { on-failure: block }\nsublayers:\n  - { name: late, weight: 1 }"
+    daemon = start(policy(INSPECTED + BLOCKED + HELD, SLOW, head))
+    sender = Sender(net.host, net.server_address, 7210)
+    with contextlib.closing(sender):
+        sender.send(5)
+        wait_for(lambda: daemon.queue()["pended-now"] == 5, "five wait")
+        ruleset.reload(net.host)
+        unhooks = ruleset.name == "firewalld"
+        left = 0 if unhooks else 5
+        wait_for(lambda: daemon.queue()["waiting"] == left, "the kernel holds what is left")
+        expect_both_judge(net, ruleset, daemon)
+        wait_for(lambda: daemon.queue()["pended-now"] == left, "the daemon knows it")
+        assert daemon.queue()["flushed"] == 5 - left
+        if unhooks:
+            assert daemon.status()["ended-by-reason"]["queue_flushed"] == 5
