@@ -158,19 +158,20 @@ def ratio_entries(case: str, results: dict[str, list[Slice]]) -> list[Entry]:
     rates = {
         name: [one.packets_per_cpu_second for one in rounds] for name, rounds in results.items()
     }
+    return against_each(case, rates, "packets per CPU-second")
+
+
+def against_each(case: str, rates: dict[str, list[float]], unit: str) -> list[Entry]:
+    """The medians of all, then calloutd against each; a ratio is taken in each round."""
     entries = [
-        Entry(case, name, statistics.median(several), "packets per CPU-second")
-        for name, several in rates.items()
+        Entry(case, name, statistics.median(several), unit) for name, several in rates.items()
     ]
     ours = rates.get("calloutd")
     if ours is not None:
         for name, theirs in rates.items():
             if name != "calloutd":
                 ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-                value = statistics.median(ours)
-                entries.append(
-                    Entry(case, "calloutd", value, "packets per CPU-second", name, ratio)
-                )
+                entries.append(Entry(case, "calloutd", statistics.median(ours), unit, name, ratio))
     return entries
 
 
@@ -315,10 +316,57 @@ def plain_flood(bench: Workbench) -> float:
     return float(result["sent"] / result["seconds"])
 
 
+def bulk_rate(bench: Workbench, subject: Subject | None, settings: Settings) -> float:
+    """Bits per second of one TCP connection, its data packets answered by a subject or unqueued.
+
+    The sender has a CPU of its own, the receiver shares the subject's: what a verdict lets go is
+    received on that CPU. Left to themselves they move, and which placement a round gets decides it.
+    """
+    seconds = bench.effort.slice_seconds * bench.effort.slices
+    with ExitStack() as stack:
+        live = None
+        if subject is not None:
+            live = stack.enter_context(running(bench, subject, settings))
+        namespace.queue_output(settings.queue if live else None, frames.NEAR)
+        stack.callback(namespace.queue_output, None, frames.NEAR)
+        marks = namespace.read_marks()
+        rate = frames.transfer(bench, seconds, OTHER_CPU, SUBJECT_CPU)
+        if live is not None:
+            check_tagged(bench, live, marks, namespace.read_marks())
+    return rate
+
+
+def check_tagged(
+    bench: Workbench, live: Live, first: tuple[int, ...], last: tuple[int, ...]
+) -> None:
+    """All packets must have been queued and leave tagged."""
+    left, tagged = last[0] - first[0], last[1] - first[1]
+    if left == 0 or tagged < 0.999 * left:
+        bench.warnings.append(f"{live.subject.name}: of {left} packets {tagged} left tagged")
+
+
+def queue_bulk_tcp(bench: Workbench) -> list[Entry]:
+    """Bulk data with every packet of its direction through a queue, and out with its own mark."""
+    settings = Settings()
+    sides: list[Subject | None] = [*bench.subjects, None]
+    rates: dict[str, list[float]] = {}
+    with frames.peer():
+        namespace.count_marks(settings.mark_mask, 1 << settings.mark_shift, frames.NEAR)
+        for number in range(bench.effort.rounds):
+            shift = number % len(sides)
+            for side in sides[shift:] + sides[:shift]:
+                name = side.name if side is not None else "direct"
+                rates.setdefault(name, []).append(bulk_rate(bench, side, settings))
+        namespace.forget_marks()
+    bench.raw["queue/bulk-tcp"] = rates
+    return against_each("queue/bulk-tcp", rates, "bits per second")
+
+
 CASES: dict[str, Callable[[Workbench], list[Entry]]] = {
     "tagged": queue_tagged,
     "steady": queue_steady,
     "tagged-full-copy": queue_tagged_full_copy,
+    "bulk-tcp": queue_bulk_tcp,
     "lifecycle-tagged": lifecycle_tagged,
     "lifecycle-untagged": lifecycle_untagged,
     "l2-permit": frames.l2_permit,

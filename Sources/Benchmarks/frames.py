@@ -241,20 +241,26 @@ def perhaps(bench: Workbench, side: Side) -> Iterator[None]:
             yield
 
 
-def bulk_rate(bench: Workbench, side: Side) -> float:
-    """Bits per second of one TCP connection to the peer."""
-    server = bench.children.start(
-        ["ip", "netns", "exec", PEER, "iperf3", "-s", "-1"], OTHER_CPU, OUTPUT / "iperf3-s.log"
-    )
+def transfer(bench: Workbench, seconds: float, sender: int, receiver: int) -> float:
+    """Bits per second of one TCP connection to the peer, whose ends are on these CPUs."""
+    received, sent = OUTPUT / "iperf3-s.log", OUTPUT / "iperf3-c.json"
+    listen = ["ip", "netns", "exec", PEER, "iperf3", "-s", "-1"]
+    server = bench.children.start(listen, receiver, received)
     try:
-        with perhaps(bench, side):
-            namespace.wait_until(lambda: "listening" in (OUTPUT / "iperf3-s.log").read_text(), 5)
-            seconds = str(max(1, round(bench.effort.slice_seconds * bench.effort.slices)))
-            words = ["iperf3", "-c", PEER_ADDRESS, "-t", seconds, "--json"]
-            done = subprocess.run(words, check=True, capture_output=True, timeout=60)
-            return float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"])
+        namespace.wait_until(lambda: "listening" in received.read_text(), 5)
+        words = ["iperf3", "-c", PEER_ADDRESS, "-t", str(max(1, round(seconds))), "--json"]
+        client = bench.children.start(words, sender, sent)
+        client.wait(timeout=60)
+        return float(json.loads(sent.read_text())["end"]["sum_received"]["bits_per_second"])
     finally:
         bench.children.stop(server)
+
+
+def bulk_rate(bench: Workbench, side: Side) -> float:
+    """Bits per second of one TCP connection to the peer."""
+    with perhaps(bench, side):
+        seconds = bench.effort.slice_seconds * bench.effort.slices
+        return transfer(bench, seconds, OTHER_CPU, OTHER_CPU)
 
 
 def l2_bulk_tcp(bench: Workbench) -> list[Entry]:

@@ -78,19 +78,19 @@ def _replace(chain: str, rules: Sequence[str]) -> None:
     command("iptables-restore", "--noflush", text=text)
 
 
-def queue_output(queue: int | None) -> None:
-    """Has mangle OUTPUT send what leaves by the device to `queue` and to no other, or to none.
+def queue_output(queue: int | None, device: str = DEVICE) -> None:
+    """Has mangle OUTPUT send what leaves by a device to `queue` and to no other, or to none.
 
     Unhooking the chain would flush every queue of the namespace; so it is never deleted.
     """
-    rule = f"-o {DEVICE} -j NFQUEUE --queue-num {queue} --queue-bypass"
+    rule = f"-o {device} -j NFQUEUE --queue-num {queue} --queue-bypass"
     _replace("OUTPUT", [] if queue is None else [rule])
 
 
-def count_marks(mask: int, low_bit: int) -> None:
+def count_marks(mask: int, low_bit: int, device: str = DEVICE) -> None:
     """Puts counters of all, of tagged and of odd-tagged packets into mangle POSTROUTING."""
     matches = ["", f"-m mark ! --mark 0/{mask:#x}", f"-m mark --mark {low_bit:#x}/{low_bit:#x}"]
-    _replace("POSTROUTING", [f"-o {DEVICE} {match}" for match in matches])
+    _replace("POSTROUTING", [f"-o {device} {match}" for match in matches])
 
 
 def read_marks() -> tuple[int, int, int]:

@@ -2,11 +2,13 @@
 """UDP traffic: paced senders, receivers that lose nothing, a round-trip probe.
 
 As a program it floods: traffic.py ADDRESS PORT --rate N --seconds S | --count N [--mark M]
+SIGTERM ends it early.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import socket
 import subprocess
 import sys
@@ -126,9 +128,16 @@ def flood(options: argparse.Namespace) -> int:
     sender = socket.socket(family, socket.SOCK_DGRAM)
     sender.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 100_000_000)
     sender.connect((options.address, options.port))
+    is_over = False
+
+    def end(_signal: int, _frame: object) -> None:
+        nonlocal is_over
+        is_over = True
+
+    signal.signal(signal.SIGTERM, end)
     begin = time.monotonic()
     sent = 0
-    while True:
+    while not is_over:
         elapsed = time.monotonic() - begin
         if options.seconds and elapsed >= options.seconds:
             return sent
@@ -142,6 +151,7 @@ def flood(options: argparse.Namespace) -> int:
         for _ in range(min(due, 200)):
             send(sender, b"flood" * 8)
             sent += 1
+    return sent
 
 
 def main() -> None:
