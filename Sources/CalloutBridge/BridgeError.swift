@@ -17,6 +17,10 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
   case policy(PolicyError)
   /// A callout refused a filter.
   case filterRefused(callout: String, reason: String)
+  /// A callout that would go holds contexts on flows.
+  ///
+  /// `STATUS_DEVICE_BUSY`.
+  case calloutBusy(String, contexts: Int)
   /// The mask is not one run of 8 to 24 bits.
   case badMask(UInt32)
   /// No run of 8 free bits is left in the mark.
@@ -48,6 +52,9 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
     case .policy(let error): error.description
     case .filterRefused(let callout, let reason):
       "callout \"\(callout)\" refuses a filter: \(reason)"
+    case .calloutBusy(let callout, let contexts):
+      "callout \"\(callout)\" cannot go while flows bear \(contexts) contexts of it: remove them by "
+        + "removeFlowContexts first"
     case .badMask(let mask):
       "mark mask 0x\(String(mask, radix: 16)) is not one run of 8 to 24 bits"
     case .noFreeMark(let uses):

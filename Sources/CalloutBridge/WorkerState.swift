@@ -28,6 +28,7 @@ struct WorkerState: ~Copyable {
   /// What of bridges' frames it can meet.
   var bridges = BridgeHooks()
   var switchPorts = SwitchPorts()
+  var flowUse = FlowUse()
   /// The devices whose frames it decides.
   var ports: [FramePort] = []
   /// The same ports, for the way of frames.
@@ -63,6 +64,7 @@ struct WorkerState: ~Copyable {
     closeIntake()
     let decided = settleAllPended() + heldFrames.count
     releaseFrames(all: true)
+    endFlows()
     let left = QueueStatus.all().first { $0.number == socket.options.number }?.waiting ?? 0
     socket.unbind()
     phase = .stopped

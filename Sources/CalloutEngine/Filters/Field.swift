@@ -196,7 +196,9 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     guard !layer.indicatesFrames else { return index(at: layer) != nil }
     return switch self {
     case .ipLocalAddress, .ipRemoteAddress, .ipLocalPort, .ipRemotePort: layer.hook != .forward
-    case .userID, .groupID: layer.hook == .output || layer.hook == .postrouting
+    case .userID, .groupID:
+      layer.hook == .output || layer.hook == .postrouting || layer.indicatesFlows
+        || layer.isFlowAuthorization && layer.direction == .outbound
     default: rawValue <= Field.groupID.rawValue
     }
   }
