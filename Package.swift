@@ -64,6 +64,9 @@ let package = Package(
       exclude: ["Programs"], resources: [.embedInCode("divert.bpf.o")],
       swiftSettings: settings),
     .target(name: "PacketTagging", dependencies: ["Kernel"], swiftSettings: settings),
+    .target(
+      name: "ConnectionTracking", dependencies: ["Kernel", "PacketViews"],
+      swiftSettings: settings),
     .target(name: "CaptureFiles", dependencies: ["Kernel"], swiftSettings: settings),
     .target(
       name: "FirewallRules",
@@ -89,7 +92,7 @@ let package = Package(
       name: "CalloutBridge",
       dependencies: [
         "Kernel", "PacketViews", "NetfilterQueue", "PacketTagging", "FirewallRules",
-        "CalloutEngine", "CalloutLifecycle", "LinkLayer",
+        "CalloutEngine", "CalloutLifecycle", "ConnectionTracking", "LinkLayer",
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
@@ -157,8 +160,8 @@ let package = Package(
     .testTarget(
       name: "NetnsTests",
       dependencies: [
-        "CalloutBridge", "CalloutLifecycle", "CalloutTestSupport", "FirewallRules", "LinkLayer",
-        "NetfilterQueue", "PacketViews", "frame-holder",
+        "CalloutBridge", "CalloutLifecycle", "CalloutTestSupport", "ConnectionTracking",
+        "FirewallRules", "LinkLayer", "NetfilterQueue", "PacketViews", "frame-holder",
       ],
       swiftSettings: testSettings),
     .testTarget(
@@ -171,6 +174,9 @@ let package = Package(
     .testTarget(
       name: "BuiltInCalloutTests",
       dependencies: ["CalloutEngine", "Kernel", "PacketTagging", "PacketViews"],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "ConnectionTrackingTests", dependencies: ["ConnectionTracking", "PacketViews"],
       swiftSettings: testSettings),
     .testTarget(
       name: "CaptureFilesTests", dependencies: ["CaptureFiles"], swiftSettings: testSettings),

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "CLinuxFrames.h"
@@ -151,6 +152,19 @@ int clx_open_links(bool watching) {
                                 .nl_groups = watching ? RTMGRP_LINK : 0};
   if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) return fail(fd);
   if (watching && clx_force_receive_buffer(fd, 4 << 20) < 0) return fail(fd);
+  return fd;
+}
+
+int clx_open_netfilter(uint32_t groups) {
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | (groups ? SOCK_NONBLOCK : 0),
+                  NETLINK_NETFILTER);
+  if (fd < 0) return -1;
+  struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};
+  struct timeval limit = {.tv_sec = 5};
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) return fail(fd);
+  if (!groups && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0)
+    return fail(fd);
+  if (groups && clx_force_receive_buffer(fd, 8 << 20) < 0) return fail(fd);
   return fd;
 }
 

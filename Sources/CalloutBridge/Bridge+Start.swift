@@ -76,7 +76,9 @@ extension Bridge {
       if let interfaces {
         board.withLock { $0.interfaces = InterfaceNames(interfaces, following: before) }
       }
+      try checkFlowContexts(compiled)
       try prepare(compiled)
+      followFlows(for: compiled)
       learnSwitchPorts(for: compiled)
       // While the old policy, which has no filters for them, lets their frames pass.
       try addPorts(for: compiled)
@@ -140,6 +142,7 @@ extension Bridge {
     }
     // Before the rules: no packet may meet workers that have no policy.
     commit()
+    followFlows(for: policy)
     injections.open(
       board.withLock { $0.workers.map(\.mailbox) }, layers: policy.policy.injectableLayers)
     removeAbandonedFilters()

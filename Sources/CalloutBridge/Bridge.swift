@@ -50,6 +50,7 @@ public final class Bridge: Sendable {
     var refusesConntrack = false
     var observer: KernelObserver?
     var capture: CaptureSession?
+    var flowTracker: FlowTracker?
     /// The interfaces whose frames the MAC layers see.
     var interfaces = InterfaceNames([])
     var interfaceWatch: InterfaceWatch?

@@ -19,6 +19,10 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
   case engine(EngineError)
   /// A callout refused a filter. `STATUS_FWP_CALLOUT_NOTIFICATION_FAILED`.
   case filterRefused(callout: String, reason: String)
+  /// A callout that would go holds contexts on flows.
+  ///
+  /// `STATUS_DEVICE_BUSY`.
+  case calloutBusy(String, contexts: Int)
   /// The mask is not one run of 8 to 24 bits.
   case badMask(UInt32)
   /// No run of 8 free bits is left in the mark.
@@ -51,6 +55,9 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
     case .engine(let error): error.description
     case .filterRefused(let callout, let reason):
       "callout \"\(callout)\" refuses a filter: \(reason)"
+    case .calloutBusy(let callout, let contexts):
+      "callout \"\(callout)\" cannot go while flows bear \(contexts) contexts of it: remove them by "
+        + "removeFlowContexts first"
     case .badMask(let mask):
       "mark mask 0x\(String(mask, radix: 16)) is not one run of 8 to 24 bits"
     case .noFreeMark(let uses):

@@ -18,6 +18,9 @@ struct PendedEntry {
   /// The devices and bridge ports it came by and leaves by, 0 where there is none.
   var devices: [4 of UInt32] = [0, 0, 0, 0]
   var timeout = Timeout.failurePolicy
+  /// The flow that is authorized if the packet is permitted, and the policy that does it.
+  var flow = FlowReference.none
+  var authorization: UInt32 = 0
   /// New contents, if a callout rewrote the packet before another pended it.
   var payload: [UInt8] = []
 }

@@ -70,6 +70,7 @@ extension WorkerState {
       if now >= nextHousekeeping {
         nextHousekeeping = now &+ Self.housekeepingInterval
         if count == 0 { checkForFlush() }
+        if out.followsFlows { endIdleFlows() }
       }
       if out.contexts.publishEvents() { stream.wake() }
       if count == 0, !isSweeping {

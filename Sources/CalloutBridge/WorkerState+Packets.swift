@@ -27,6 +27,7 @@ extension WorkerState {
         case .packet:
           indication.metadata.isInjected = out.isInjected(indication.metadata.mark)
           serve(&indication, received.datagram(index), policy, callouts.span)
+          if out.followsFlows { leaveFlow() }
         case .refused(let errno, let packetID):
           let count =
             packetID == nil
@@ -79,7 +80,7 @@ extension WorkerState {
       return unsettled.settle(.requeue(queues.lowerBound + UInt16(owner), bypass: false))
     }
     let isIPv6 = layout.version == .v6
-    let traits = PacketTraits(layout)
+    var traits = PacketTraits(layout)
     let layer = Layer(hook: hook, isIPv6: isIPv6, traits)
     out.beginPacket()
     if describesDevices { deviceKinds.describe(&indication.metadata) }
@@ -88,6 +89,12 @@ extension WorkerState {
     let packet = ClassifiedPacket(
       bytes: bytes, layout: layout, layer: layer, metadata: indication.metadata, hook: hook)
     if isLooping { return settle(unsettled, .failing, packet, hook) }
+    if out.followsFlows {
+      traits.formUnion(meetFlow(layout, hook, packet.metadata))
+      if out.flow >= 0, out.flows[out.flow].isAborted {
+        return settle(unsettled, .aborted, packet, hook)
+      }
+    }
     let handle = out.packet.handle
     if policy.walks.isSeveral(hook, isIPv6: isIPv6) {
       let (decision, decider) = evaluate(packet, traits, policy, callouts)
@@ -114,6 +121,9 @@ extension WorkerState {
       guard step.isMet(by: traits) else { continue }
       out.packet.layer = step.layer.rawValue
       let next = out.evaluate(packet.met(at: step.layer), policy, callouts, hits: &hits)
+      if traits.contains(.firstOfFlow), step.layer.isFlowAuthorization {
+        noteAuthorization(next, packet.hook)
+      }
       if decision.follow(next) { decider = step.layer }
       if decision.endsPacket { break }
     }

@@ -44,6 +44,10 @@ extension WorkerState {
       metadata.physicalInputDevice, metadata.physicalOutputDevice,
     ]
     entry.timeout = timeout
+    if flowUse.isAuthorizing {
+      entry.flow = out.flows.reference(out.flow)
+      entry.authorization = flowUse.generation
+    }
     if out.rewritten.length > 0 {
       let contents = out.rewritten.contents
       entry.payload = contents.indices.map { contents[$0] }
@@ -101,6 +105,7 @@ extension WorkerState {
     switch decision {
     case .permit:
       counters.permitted &+= 1
+      authorize(out.flows.find(entry.flow), at: entry.hook, under: entry.authorization)
       permit(unsettled, departing)
     case .block:
       counters.blocked &+= 1

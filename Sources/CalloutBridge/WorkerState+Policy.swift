@@ -51,6 +51,7 @@ extension WorkerState {
     for tag in Set(policy.callouts.flatMap(\.tags)).subtracting(kept) {
       _ = out.contexts.removeAll(tag, reason: .ownerGone)
     }
+    changeFlows(to: new.policy)
     policy = new.policy
     callouts = new.callouts
     heldCallouts = callouts.map { HeldObject(heldByCaller: $0) }

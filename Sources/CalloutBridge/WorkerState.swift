@@ -33,6 +33,7 @@ struct WorkerState: ~Copyable {
   var describesDevices = false
   /// The heads of tagged packets, for the discard layers.
   var heads = DepartedHeads()
+  var flowUse = FlowUse()
   /// The devices whose frames it decides.
   var ports: [FramePort] = []
   /// The same ports, for the way of frames.
@@ -68,6 +69,7 @@ struct WorkerState: ~Copyable {
     closeIntake()
     let decided = settleAllPended() + heldFrames.count
     releaseFrames(all: true)
+    endFlows()
     let left = QueueStatus.all().first { $0.number == socket.options.number }?.waiting ?? 0
     socket.unbind()
     phase = .stopped

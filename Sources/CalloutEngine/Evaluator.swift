@@ -65,6 +65,16 @@ extension Classification {
     return decide(frame, policy, callouts, hits: &hits)
   }
 
+  /// Runs the filters of the flow's layer and combines their answers; none can have it wait.
+  package mutating func evaluate(
+    _ flow: ClassifiedFlow, _ policy: borrowing CompiledPolicy,
+    _ callouts: Span<HeldObject<Callout>>, hits: inout [UInt64]
+  ) -> Decision {
+    isDiverted = true
+    defer { isDiverted = false }
+    return decide(flow, policy, callouts, hits: &hits)
+  }
+
   // Inlined, so that packets and frames each have code of their own without witness calls.
   @inline(__always)
   private mutating func decide<Subject: Classifiable & ~Copyable & ~Escapable>(
@@ -99,8 +109,10 @@ extension Classification {
       decision.combine(.block, filter, isHard: true, isCallout: false)
       return true
     case .calloutTerminating, .calloutInspection, .calloutUnknown:
+      if followsFlows, let ends = passedByFlow(filter, &decision) { return ends }
       begin(filter, decision)
       callouts[Int(filter.callout)].use { packet.ask($0, &self) }
+      if followsFlows { noteAsked() }
       return settle(filter, &decision)
     }
   }

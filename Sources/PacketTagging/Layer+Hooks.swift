@@ -13,6 +13,10 @@ extension Layer {
       HookSet(.output)
     case .outboundIPPacketV4, .outboundIPPacketV6: HookSet(.postrouting)
     case .datagramDataV4, .datagramDataV6: [HookSet(.input), HookSet(.output)]
+    // Whoever sees one direction alone takes answers for first packets.
+    case .aleAuthConnectV4, .aleAuthConnectV6, .aleAuthRecvAcceptV4, .aleAuthRecvAcceptV6,
+      .aleFlowEstablishedV4, .aleFlowEstablishedV6, .aleEndpointClosureV4, .aleEndpointClosureV6:
+      [HookSet(.input), HookSet(.output)]
     default: []
     }
   }
@@ -28,6 +32,24 @@ extension Layer {
 
   /// Whether filters can stand here: where packets are indicated, and where dropped ones are shown.
   public var acceptsFilters: Bool { indicatesPackets || base?.indicatesPackets == true }
+
+  /// Whether a flow's first packet asks here to be let through.
+  public var isFlowAuthorization: Bool {
+    switch self {
+    case .aleAuthConnectV4, .aleAuthConnectV6, .aleAuthRecvAcceptV4, .aleAuthRecvAcceptV6: true
+    default: false
+    }
+  }
+
+  /// Whether flows are told of here, without a packet.
+  public var indicatesFlows: Bool {
+    switch self {
+    case .aleFlowEstablishedV4, .aleFlowEstablishedV6, .aleEndpointClosureV4,
+      .aleEndpointClosureV6:
+      true
+    default: false
+    }
+  }
 
   /// Whether the layer shows what was dropped, and can decide nothing.
   @inlinable public var isDiscard: Bool { rawValue < 56 && rawValue & 1 != 0 }

@@ -74,25 +74,25 @@ public enum Layer: UInt16, CaseIterable, Sendable, BitwiseCopyable {
   case outboundICMPErrorV6 = 34
   /// What was dropped at `outboundICMPErrorV6`.
   case outboundICMPErrorV6Discard = 35
-  /// The first packet of a flow that another host opens.
+  /// The first packet of a flow that another host opens: INPUT.
   case aleAuthRecvAcceptV4 = 44
   /// What was dropped at `aleAuthRecvAcceptV4`.
   case aleAuthRecvAcceptV4Discard = 45
-  /// The first packet of a flow that another host opens.
+  /// The first packet of a flow that another host opens: INPUT.
   case aleAuthRecvAcceptV6 = 46
   /// What was dropped at `aleAuthRecvAcceptV6`.
   case aleAuthRecvAcceptV6Discard = 47
-  /// The first packet of a flow that this host opens.
+  /// The first packet of a flow that this host opens: OUTPUT.
   case aleAuthConnectV4 = 48
   /// What was dropped at `aleAuthConnectV4`.
   case aleAuthConnectV4Discard = 49
-  /// The first packet of a flow that this host opens.
+  /// The first packet of a flow that this host opens: OUTPUT.
   case aleAuthConnectV6 = 50
   /// What was dropped at `aleAuthConnectV6`.
   case aleAuthConnectV6Discard = 51
-  /// A flow that has been let through in both directions. No packet is indicated here.
+  /// A flow of this host that is established, as conntrack tells. No packet is indicated here.
   case aleFlowEstablishedV4 = 52
-  /// A flow that has been let through in both directions. No packet is indicated here.
+  /// A flow of this host that is established, as conntrack tells. No packet is indicated here.
   case aleFlowEstablishedV6 = 54
   /// Arriving frames of Ethernet interfaces, behind their MAC headers.
   case inboundMACFrameEthernet = 56

@@ -50,9 +50,11 @@ struct LayerTests {
     }
   }
 
-  @Test func `datagrams are met both ways, all else at one hook at most`() {
+  @Test func `datagrams and flows are met both ways, all else at one hook at most`() {
     for layer in Layer.allCases {
-      let isBoth = layer == .datagramDataV4 || layer == .datagramDataV6
+      let isBoth =
+        layer == .datagramDataV4 || layer == .datagramDataV6 || layer.indicatesFlows
+        || layer.isFlowAuthorization
       #expect(layer.hooks.rawValue.nonzeroBitCount <= (isBoth ? 2 : 1))
       #expect((layer.hook == nil) == (isBoth || layer.hooks.isEmpty))
     }

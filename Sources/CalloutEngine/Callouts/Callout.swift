@@ -61,6 +61,13 @@ open class Callout {
   /// Runs on the worker's thread between two frames: never block here. `frame` cannot be kept.
   open func classify(_ frame: borrowing ClassifiedFrame, _ out: inout Classification) {}
 
+  /// Decides a flow that is established, or learns of one that has ended; a block at the former ends
+  /// the flow.
+  ///
+  /// Mirrors `classifyFn` at the flow layers. Runs on the worker's thread between two packets, after
+  /// the fact: the first packets may have passed.
+  open func classify(_ flow: ClassifiedFlow, _ out: inout Classification) {}
+
   /// Whether the callout takes frames one by one, as chains, or as vectors.
   ///
   /// Mirrors whether `classifyFn2` can handle chains of `NET_BUFFER_LIST`. Asked once for each policy.
@@ -98,9 +105,10 @@ open class Callout {
     try filterChanged(change)
   }
 
-  /// Learns that a flow which bore a context has ended.
+  /// Learns that a context has left its flow: the flow has ended, the context was removed, or the
+  /// bridge stops.
   ///
-  /// Mirrors `flowDeleteFn`.
+  /// Called once for each context, on the worker that held it. Mirrors `flowDeleteFn`.
   open func flowDeleted(layer: Layer, flowContext: UInt64) {}
 }
 
@@ -125,10 +133,25 @@ public struct CalloutRegistration: Sendable {
   ///
   /// Mirrors `FWP_CALLOUT_FLAG_ALLOW_L2_BATCH_CLASSIFY`.
   public var allowsL2BatchClassify: Bool
+  /// Whether it uses the flows of packets: their contexts, `permitRestOfFlow`, `abortFlow`.
+  ///
+  /// They are looked up only where a callout of the policy wants that.
+  public var followsFlows = false
+  /// Whether it is asked only about packets of flows that bear a context of it for their layer.
+  ///
+  /// Mirrors `FWP_CALLOUT_FLAG_CONDITIONAL_ON_FLOW`.
+  public var isConditionalOnFlow = false
+  /// It releases each flow after it was asked so often about it, as by `permitRestOfFlow`; nil never.
+  ///
+  /// For callouts that look at the beginning of flows only. Of a policy's callouts the first 64 can
+  /// release flows.
+  public var packetsPerFlow: UInt32?
   /// The provider that it belongs to, nil for none.
   public var provider: String?
   /// The tags that belong to it; their contexts end when the callout is taken out of the policy.
   public var tags: [ContextTag]
+  /// Whether packets' flows must be looked up for it.
+  package var needsFlows: Bool { followsFlows || isConditionalOnFlow || packetsPerFlow != nil }
   /// Makes one instance for each worker.
   public var makeInstance: @Sendable () -> Callout
 

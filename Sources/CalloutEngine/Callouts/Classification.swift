@@ -44,6 +44,20 @@ public struct Classification: ~Copyable {
   /// The frames of the chain that a callout is asked about.
   var selection = FrameSelection()
   package var events = CalloutEvents()
+  /// The flows of the packets, and which of them the packet is of, -1 of none.
+  package var flows = FlowTable(capacity: 0)
+  package var flow: Int32 = -1
+  /// Whether packets' flows are looked up, and what each callout has said of flows.
+  package var followsFlows = false
+  package var flowRules: [FlowRule] = []
+  /// A callout has released the flow since this was last set back.
+  package var hasReleased = false
+  var askedCallout: Int32 = -1
+  /// Whether the packet's flow was authorized under an earlier policy and is authorized again: it
+  /// cannot be pended then.
+  ///
+  /// `FWP_CONDITION_FLAG_IS_REAUTHORIZE`.
+  public package(set) var isReauthorization = false
   package let desk: any PacketDesk
   private let defaultDeadline: UInt64
   /// The queues that somebody had bound at `boundQueuesTime`; asked anew ten times a second.
@@ -109,17 +123,23 @@ public struct Classification: ~Copyable {
   /// After arbitration the callout's `pended` gets it to decide.
   ///
   /// After `deadline` (the policy's if nil) the failure policy decides. A diverted frame cannot wait:
-  /// the answer stays as it was, and that is counted. Absorb it and inject a clone, or hold it.
+  /// the answer stays as it was, and that is counted. Absorb it and inject a clone, or hold it. So it
+  /// is for a packet of a flow that is authorized again: `STATUS_FWP_CANNOT_PEND`.
   public mutating func pend(deadline: Duration? = nil) {
-    guard canWait() else { return }
+    guard canWait(), canPend() else { return }
     let wait = deadline.map(Self.nanoseconds) ?? defaultDeadline
     answer = .pend(deadline: contexts.now &+ wait)
   }
 
   /// Keeps the packet waiting for a time, then permits or blocks it.
   ///
-  /// A diverted frame is absorbed, and a copy of it injected again when the time has come.
+  /// A diverted frame is absorbed, and a copy of it injected again when the time has come. A packet
+  /// of a flow that is authorized again is permitted or blocked at once.
   public mutating func hold(for time: Duration, thenPermit permits: Bool) {
+    if isReauthorization {
+      answer = permits ? .permit : .block
+      return
+    }
     answer = .hold(until: contexts.now &+ Self.nanoseconds(time), permits: permits)
   }
 
@@ -132,6 +152,11 @@ public struct Classification: ~Copyable {
   private mutating func canWait() -> Bool {
     if isDiverted { events.answersRefused &+= 1 }
     return !isDiverted
+  }
+
+  private mutating func canPend() -> Bool {
+    if isReauthorization { events.answersRefused &+= 1 }
+    return !isReauthorization
   }
 
   /// Nanoseconds of a positive duration, at most an hour.

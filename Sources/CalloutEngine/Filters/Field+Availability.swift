@@ -29,7 +29,9 @@ extension Field {
         true
       case .ipLocalAddress, .ipRemoteAddress, .ipLocalPort, .ipRemotePort: place.hook != .forward
       case .userID, .groupID:
-        !place.hooks.isDisjoint(with: [HookSet(.output), HookSet(.postrouting)])
+        place.isFlowAuthorization
+          ? place.direction == .outbound
+          : !place.hooks.isDisjoint(with: [HookSet(.output), HookSet(.postrouting)])
       default: false
       }
     return isAvailable ? .available : .absent

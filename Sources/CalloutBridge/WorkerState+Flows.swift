@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutEngine
+internal import Kernel
+internal import NetfilterQueue
+internal import PacketTagging
+internal import PacketViews
+
+/// What a worker knows of its policy's use of flows.
+struct FlowUse {
+  /// The flows of one worker that are followed at once.
+  static let capacity = 1 << 16
+
+  /// Counts the policies; an authorization holds under one of them.
+  var generation: UInt32 = 0
+  /// The packet that is decided asks for its flow, and a callout keeps it waiting.
+  var isAuthorizing = false
+}
+
+extension Decision {
+  /// Stands for a packet of a flow that a callout has ended.
+  static var aborted: Decision {
+    var decision = Decision()
+    decision.outcome = .block
+    return decision
+  }
+}
+
+// The flows of packets: no lock, no allocation but for callouts that are told of an end.
+extension WorkerState {
+  /// Finds the packet's flow, and whether it asks to be let through.
+  mutating func meetFlow(
+    _ layout: PacketLayout, _ hook: Hook, _ metadata: PacketMetadata
+  ) -> PacketTraits {
+    out.isReauthorization = false
+    flowUse.isAuthorizing = false
+    let isLocal = hook == .input || hook == .output
+    guard let key = FlowKey(layout) else {
+      out.flow = -1
+      return isLocal && !layout.isICMPError ? .firstOfFlow : []
+    }
+    var place = out.flows.meet(key, at: now)
+    let isForward = key.isForward(layout)
+    if place >= 0, !out.flows.hasBegun, beginsAnew(place, layout, isForward) {
+      let former = out.flows[place].connection
+      endFlow(place)
+      place = out.flows.meet(key, at: now)
+      if place >= 0 { out.flows[place].formerConnection = former }
+    }
+    out.flow = place
+    guard place >= 0 else { return isLocal ? .firstOfFlow : [] }
+    if out.flows.hasBegun {
+      out.flows[place].isForward = isForward
+      out.flows[place].device =
+        metadata.outputDevice == 0 ? metadata.inputDevice : metadata.outputDevice
+    } else if isForward != out.flows[place].isForward {
+      out.flows[place].isAnswered = true
+      return []
+    }
+    guard isLocal else { return [] }
+    if out.flows[place].opener == .unknown {
+      out.flows[place].opener = hook == .input ? .remote : .local
+      if let user = metadata.userID { out.flows[place].userID = user }
+      if let group = metadata.groupID { out.flows[place].groupID = group }
+    }
+    let authorization =
+      hook == .input
+      ? out.flows[place].acceptAuthorization : out.flows[place].connectAuthorization
+    if authorization == flowUse.generation { return [] }
+    out.isReauthorization = authorization != 0
+    return .firstOfFlow
+  }
+
+  /// Whether a packet of a known flow is the first of another with the same ends: TCP's ports are used
+  /// again before the kernel has told that the old connection has gone.
+  private func beginsAnew(_ place: Int32, _ layout: PacketLayout, _ isForward: Bool) -> Bool {
+    guard layout.transportProtocol == .tcp, layout.tcpFlags.contains(.syn),
+      !layout.tcpFlags.contains(.ack)
+    else { return false }
+    let flow = out.flows[place]
+    return flow.isAborted || flow.isAnswered && flow.isForward == isForward
+  }
+
+  /// Takes in what an authorization layer said.
+  mutating func noteAuthorization(_ decision: Decision, _ hook: Hook) {
+    guard out.flow >= 0 else { return }
+    switch decision.outcome {
+    case .permit: authorize(out.flow, at: hook, under: flowUse.generation)
+    case .pend, .hold: flowUse.isAuthorizing = true
+    case .block, .absorb, .repeat, .requeue: break
+    }
+  }
+
+  /// Lets a flow's packets pass the authorization layers from now on.
+  mutating func authorize(_ place: Int32, at hook: Hook, under generation: UInt32) {
+    guard place >= 0, generation != 0 else { return }
+    if hook == .input {
+      out.flows[place].acceptAuthorization = generation
+    } else {
+      out.flows[place].connectAuthorization = generation
+    }
+  }
+
+  /// What is to be done when a packet has been decided.
+  mutating func leaveFlow() {
+    out.hasReleased = false
+    out.flow = -1
+    out.isReauthorization = false
+    flowUse.isAuthorizing = false
+    if !out.flows.deletions.isEmpty { tellDeletions() }
+  }
+
+  /// Tells callouts of the contexts that have gone.
+  mutating func tellDeletions() {
+    while let deletion = out.flows.deletions.popLast() {
+      let number = Int(deletion.callout)
+      guard callouts.indices.contains(number) else { continue }
+      callouts[number].flowDeleted(layer: deletion.layer, flowContext: deletion.context)
+    }
+  }
+
+  /// Ends a flow; callouts are told.
+  mutating func endFlow(_ place: Int32) {
+    guard place >= 0 else { return }
+    if out.flows[place].opener != .unknown {
+      let isIPv6 = out.flows[place].key.isIPv6
+      indicate(place, at: isIPv6 ? .aleEndpointClosureV6 : .aleEndpointClosureV4)
+    }
+    out.flows.end(place)
+    tellDeletions()
+  }
+
+  /// Ends all flows, at the engine's end.
+  mutating func endFlows() {
+    out.flows.endAll()
+    tellDeletions()
+  }
+
+  /// Shows a flow to the filters of a layer; false if they block it.
+  @discardableResult
+  mutating func indicate(_ place: Int32, at layer: Layer) -> Bool {
+    let (policy, held) = (policy, heldCallouts)
+    guard policy.hasFilters(at: layer) else { return true }
+    let (packet, flow) = (out.packet, out.flow)
+    out.beginPacket()
+    out.packet = TaggedPacket()
+    out.packet.layer = layer.rawValue
+    out.flow = place
+    let decision = out.evaluate(
+      ClassifiedFlow(out.flows[place], at: layer), policy, held.span, hits: &hits)
+    // There is no packet that could bear what was put on it.
+    out.contexts.finish(out.packet.handle, .removedByCaller, .exact, layer: layer.rawValue)
+    (out.packet, out.flow) = (packet, flow)
+    out.beginPacket()
+    switch decision.outcome {
+    case .block, .absorb: return false
+    default: return true
+    }
+  }
+
+  /// Ends some of the flows of which neither packet nor event has come for too long.
+  mutating func endIdleFlows() {
+    var limit = 1024
+    while limit > 0 {
+      let now = now
+      let place = out.flows.look(&limit) { $0.isIdle(at: now) }
+      if place >= 0 { endFlow(place) }
+    }
+  }
+
+  /// Brings flows to what another policy makes of them: what released them counts no more, and what
+  /// was authorized is authorized again.
+  ///
+  /// Call it while the callouts of the old policy are still known.
+  mutating func changeFlows(to next: CompiledPolicy) {
+    let numbers = next.numbers(of: policy.callouts)
+    out.flows.renumber { number in
+      numbers.indices.contains(Int(number)) ? numbers[Int(number)] : nil
+    }
+    tellDeletions()
+    out.flowRules = next.flowRules
+    flowUse.generation = flowUse.generation == .max ? 1 : flowUse.generation + 1
+    if next.followsFlows, !out.followsFlows {
+      out.flows = FlowTable(capacity: FlowUse.capacity)
+    } else if !next.followsFlows, out.followsFlows {
+      out.flows = FlowTable(capacity: 0)
+    }
+    out.followsFlows = next.followsFlows
+    out.flows.change { flow in
+      flow.released = 0
+      flow.isHandedOver = false
+    }
+  }
+}
+
+extension FlowEntry {
+  /// Whether nothing has come for longer than the kernel itself would wait.
+  fileprivate func isIdle(at now: UInt64) -> Bool {
+    let seconds: UInt64 =
+      if connection == 0 {
+        // Of what conntrack does not tell: WFP's 60 seconds, and an hour for TCP.
+        key.isTCP ? 3600 : 60
+      } else {
+        key.isTCP ? 432_000 : 600
+      }
+    return now > lastMet &+ seconds &* 1_000_000_000
+  }
+}

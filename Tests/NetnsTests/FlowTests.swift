@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CalloutBridge
+import CalloutEngine
+import CalloutTestSupport
+import Glibc
+import PacketTagging
+import PacketViews
+import Testing
+
+/// A callout of flows made of closures.
+final class FlowCallout: Callout {
+  private let body: ClassifyBody
+  private let flowBody: @Sendable (ClassifiedFlow, inout Classification) -> Void
+  private let pendedBody: PendedBody?
+  private let deleted: Shared<[UInt64]>
+
+  init(
+    _ deleted: Shared<[UInt64]>,
+    flow: @escaping @Sendable (ClassifiedFlow, inout Classification) -> Void = { _, _ in },
+    pended: PendedBody? = nil, _ body: @escaping ClassifyBody
+  ) {
+    self.deleted = deleted
+    self.body = body
+    flowBody = flow
+    pendedBody = pended
+  }
+
+  override func classify(_ packet: borrowing ClassifiedPacket, _ out: inout Classification) {
+    body(packet, &out)
+  }
+  override func classify(_ flow: ClassifiedFlow, _ out: inout Classification) {
+    flowBody(flow, &out)
+  }
+  override func pended(_ packet: consuming PendedPacket) { pendedBody?(packet) }
+  override func flowDeleted(layer: Layer, flowContext: UInt64) {
+    deleted.change { $0.append(flowContext) }
+  }
+}
+
+/// A policy of one callout that follows flows, at some layers.
+private func flowPolicy(
+  _ layers: [Layer], deleted: Shared<[UInt64]> = Shared([]), _ body: @escaping ClassifyBody
+) -> FilterPolicy {
+  var registration = CalloutRegistration(name: "flows") { FlowCallout(deleted, body) }
+  registration.followsFlows = true
+  return FilterPolicy(
+    callouts: [registration],
+    filters: layers.map { layer in
+      Filter(
+        name: layer.name, layer: layer,
+        conditions: [Condition(.ipProtocol, .equal(6)), Condition(.ipProtocol, .equal(17))],
+        action: .calloutUnknown("flows"))
+    })
+}
+
+extension NetnsTests {
+  /// Flows: what callouts hold on them, and what they are asked at their beginnings and ends.
+  @Suite struct Flows {
+    @Test func `F68: a flow bears one context for each layer, and flowDeleted tells its end once`()
+      async throws
+    {
+      try await withTopology { _ in
+        let (deleted, seen) = (Shared<[UInt64]>([]), Shared<[UInt64]>([]))
+        let errors = Shared<[FlowError]>([])
+        let bridge = makeBridge()
+        try await running(
+          bridge,
+          flowPolicy([.outboundTransportV4], deleted: deleted) { packet, out in
+            let context = out.flowContext
+            seen.change { $0.append(context) }
+            guard context == 0 else { return }
+            do throws(FlowError) {
+              do throws(FlowError) {
+                try out.removeFlowContext()
+              } catch { errors.change { $0.append(error) } }
+              do throws(FlowError) {
+                try out.associateFlowContext(0)
+              } catch { errors.change { $0.append(error) } }
+              try out.associateFlowContext(packet.sequence)
+              try out.associateFlowContext(99)
+            } catch { errors.change { $0.append(error) } }
+          }
+        ) {
+          let receiver = Receiver(in: "p1")
+          let (one, two) = (
+            Sender(to: "10.9.1.2", from: 5001), Sender(to: "10.9.1.2", from: 5002)
+          )
+          one.send(count: 3, first: 100)
+          two.send(count: 2, first: 200)
+          try await expectSoon { receiver.count == 5 }
+          #expect(seen.value == [0, 100, 100, 0, 200])
+          let expected: [FlowError] = [.unsuccessful, .invalidParameter, .objectNameExists]
+          #expect(errors.value == expected + expected)
+          #expect(bridge.flowContexts(ofCallout: "flows") == 2)
+          #expect(deleted.value == [])
+          try Shell.run("conntrack -D -p udp --sport 5001")
+          try await expectSoon { deleted.value == [100] }
+          one.send(1)
+          try await expectSoon { seen.value.count == 6 }
+          #expect(seen.value.last == 0)
+        }
+        // The bridge's end is the end of all flows.
+        #expect(deleted.value.sorted() == [1, 100, 200])
+        #expect(try Shell.run("nft list ruleset") == "")
+      }
+    }
+
+    @Test func `F69: a callout with live flow contexts cannot go, after their removal it can`()
+      async throws
+    {
+      try await withTopology { _ in
+        let deleted = Shared<[UInt64]>([])
+        let bridge = makeBridge()
+        try await running(
+          bridge,
+          flowPolicy([.outboundTransportV4], deleted: deleted) { packet, out in
+            try? out.associateFlowContext(packet.sequence)
+          }
+        ) {
+          let receiver = Receiver(in: "p1")
+          Sender(to: "10.9.1.2").send(7)
+          Sender(to: "10.9.1.2").send(8)
+          try await expectSoon { receiver.count == 2 }
+          let other = policy([.outboundTransportV4]) { _, _ in }
+          do {
+            try await bridge.apply(other)
+            Issue.record("applied")
+          } catch BridgeError.calloutBusy(let name, let contexts) {
+            #expect(name == "flows" && contexts == 2)
+          }
+          #expect(deleted.value == [])
+          #expect(bridge.removeFlowContexts(ofCallout: "flows") == 2)
+          #expect(deleted.value.sorted() == [7, 8])
+          try await bridge.apply(other)
+        }
+        #expect(deleted.value.count == 2)
+      }
+    }
+
+    @Test func `A callout that is conditional on flows is asked only of those with its context`()
+      async throws
+    {
+      try await withTopology { _ in
+        let asked = Shared<[UInt64]>([])
+        let bridge = makeBridge()
+        var policy = flowPolicy([.datagramDataV4]) { packet, out in
+          if packet.sequence >= 100 {
+            try? out.associateFlowContext(packet.sequence, at: .outboundTransportV4)
+          }
+        }
+        var conditional = CalloutRegistration(name: "conditional") {
+          ClosureCallout { packet, out in
+            let context = out.flowContext
+            asked.change { $0.append(context) }
+          }
+        }
+        conditional.isConditionalOnFlow = true
+        policy.callouts.append(conditional)
+        policy.filters.append(
+          Filter(
+            name: "conditional", layer: .outboundTransportV4,
+            action: .calloutTerminating("conditional")))
+        // Contexts are each callout's own, so the conditional one is never asked, and blocks nothing.
+        try await running(bridge, policy) {
+          let receiver = Receiver(in: "p1")
+          Sender(to: "10.9.1.2").send(count: 2)
+          Sender(to: "10.9.1.2").send(count: 2, first: 100)
+          try await expectSoon { receiver.count == 4 }
+          #expect(asked.value == [])
+        }
+      }
+    }
+
+    @Test func `A released flow is not shown to the callout again, until the policy changes`()
+      async throws
+    {
+      try await withTopology { _ in
+        let (first, second) = (Shared<[UInt64]>([]), Shared<[UInt64]>([]))
+        let bridge = makeBridge()
+        var policy = flowPolicy([.outboundTransportV4]) { packet, out in
+          let sequence = packet.sequence
+          first.change { $0.append(sequence) }
+          if sequence % 10 == 1 { out.permitRestOfFlow() }
+        }
+        var limited = CalloutRegistration(name: "limited") {
+          ClosureCallout { packet, out in
+            let sequence = packet.sequence
+            second.change { $0.append(sequence) }
+            out.permit()
+          }
+        }
+        limited.packetsPerFlow = 3
+        policy.callouts.append(limited)
+        policy.sublayers.append(Sublayer(name: "low", weight: 1))
+        policy.filters.append(
+          Filter(
+            name: "limited", layer: .outboundTransportV4, sublayer: "low",
+            conditions: [Condition(.ipRemotePort, .equal(7))],
+            action: .calloutTerminating("limited")))
+        try await running(bridge, policy) {
+          let receiver = Receiver(in: "p1")
+          let sender = Sender(to: "10.9.1.2")
+          sender.send(count: 6)
+          try await expectSoon { receiver.count == 6 }
+          #expect(first.value == [0, 1])
+          #expect(second.value == [0, 1, 2])
+          // Another flow is another matter.
+          Sender(to: "10.9.1.2").send(count: 5, first: 20)
+          try await expectSoon { receiver.count == 11 }
+          #expect(first.value == [0, 1, 20, 21])
+          #expect(second.value == [0, 1, 2, 20, 21, 22])
+          try await bridge.apply(policy)
+          sender.send(count: 2, first: 30)
+          try await expectSoon { receiver.count == 13 }
+          #expect(first.value.suffix(2) == [30, 31])
+        }
+      }
+    }
+
+    @Test func `A flow that is aborted passes nothing more`() async throws {
+      try await withTopology { _ in
+        let deleted = Shared<[UInt64]>([])
+        let bridge = makeBridge()
+        try await running(
+          bridge,
+          flowPolicy([.outboundTransportV4, .inboundTransportV4], deleted: deleted) { packet, out in
+            try? out.associateFlowContext(5)
+            if packet.sequence == 2 { try? out.abortFlow() }
+          }
+        ) {
+          let receiver = Receiver(in: "p1")
+          let sender = Sender(to: "10.9.1.2", from: 5003)
+          sender.send(count: 6)
+          Sender(to: "10.9.1.2").send(0)
+          try await expectSoon { receiver.count == 3 }
+          #expect(deleted.value == [5])
+          try await expectSoon { try await bridge.statistics().queues[0].blocked == 4 }
+        }
+      }
+    }
+  }
+}
