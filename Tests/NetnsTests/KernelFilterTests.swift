@@ -164,6 +164,56 @@ extension NetnsTests {
       return outcome
     }
 
+    private func portFilter(_ port: UInt128, _ action: FilterAction) -> Filter {
+      Filter(
+        name: "port \(port)", layer: .outboundTransportV4,
+        conditions: [
+          Condition(.ipProtocol, .equal(17)), Condition(.ipRemotePort, .equal(port)),
+        ], action: action)
+    }
+
+    @Test
+    func `the kernel's hits are kept over a reload, and only the callout's packets are queued`()
+      async throws
+    {
+      try await withTopology { _ in
+        let bridge = makeBridge()
+        let asked = Shared(0)
+        let callout = CalloutRegistration(name: "asked") {
+          ClosureCallout { _, out in
+            asked.change { $0 += 1 }
+            out.permit()
+          }
+        }
+        var policy = FilterPolicy(
+          callouts: [callout],
+          filters: [
+            portFilter(1, .permit), portFilter(2, .block), portFilter(53, .calloutUnknown("asked")),
+          ])
+        try await running(bridge, policy) {
+          Sender(to: "10.9.1.2", port: 1).send(count: 3)
+          #expect(Sender(to: "10.9.1.2", port: 2).send(count: 5) == 0)
+          Sender(to: "10.9.1.2", port: 53).send(count: 7)
+          Sender(to: "10.9.1.2", port: 9).send(count: 9)
+          try await expectSoon { asked.value == 7 }
+          let before = try await bridge.statistics()
+          #expect(before.kernelHits == [3, 5, 0] && before.filterHits == [0, 0, 7])
+          #expect(before.rulePackets == 7 && before.queues.map(\.packets) == [7])
+          policy.filters.insert(portFilter(9, .permit), at: 0)
+          try await bridge.apply(policy)
+          Sender(to: "10.9.1.2", port: 2).send(count: 2)
+          Sender(to: "10.9.1.2", port: 9).send(count: 4)
+          let after = try await bridge.statistics()
+          #expect(after.kernelHits == [4, 3, 7, 0] && after.isHealthy)
+          try Shell.run("nft flush map inet callout kf_output_ipv4_0_0")
+          #expect(try await !bridge.statistics().isHealthy)
+          try await bridge.apply(policy)
+          #expect(try await bridge.statistics().isHealthy)
+          try await expectAccounting(bridge)
+        }
+      }
+    }
+
     @Test func `random policies give random packets the same verdicts in the kernel and out of it`()
       async throws
     {
