@@ -18,6 +18,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
 import frames
+import kernel_filters
 import namespace
 from build import OUTPUT
 from measure import COPY_PACKET, HeapCalls, Slice, between, queue_row, resident_kib, sample
@@ -375,5 +376,6 @@ CASES: dict[str, Callable[[Workbench], list[Entry]]] = {
     "l2-allocations": frames.l2_allocations,
     "l2-bulk-tcp": frames.l2_bulk_tcp,
     "l2-ping": frames.l2_ping,
+    "kernel-filters-tcp": kernel_filters.kernel_filters_tcp,
 }
 DEFAULT_CASES = tuple(name for name in CASES if name != "tagged-full-copy")

@@ -234,7 +234,7 @@ ALL_LAYERS = ("inbound-mac-frame-ethernet", "outbound-mac-frame-ethernet")
 
 @contextmanager
 def perhaps(bench: Workbench, side: Side) -> Iterator[None]:
-    if side is NOTHING:
+    if side.words == NOTHING.words:
         yield
     else:
         with running(bench, side):

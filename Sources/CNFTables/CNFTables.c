@@ -30,6 +30,12 @@ int cnf_netlink_open(int bus) {
     close(descriptor);
     return -error;
   }
+  if (bus == NETLINK_NETFILTER) {
+    // A batch of rules goes out in one message, and each part of it is answered.
+    int send = 256 << 20, receive = 16 << 20;
+    (void)setsockopt(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, &send, sizeof send);
+    (void)setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &receive, sizeof receive);
+  }
   // Both only make refusals more telling; old kernels do without.
   (void)setsockopt(descriptor, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
   (void)setsockopt(descriptor, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);

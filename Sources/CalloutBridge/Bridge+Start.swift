@@ -98,11 +98,15 @@ extension Bridge {
   /// Brings the rules to what `policy` needs, also where somebody has flushed or changed them.
   private func replaceRules(for policy: FilterPolicy) async throws(BridgeError) {
     guard let firewall = board.withLock({ $0.firewall }) else { return }
-    let rules = configuration.ruleSet(for: policy.layers)
+    let rules = ruleSet(for: policy, firewall)
     do {
       guard try await !firewall.diff(rules).isEmpty else { return }
+      await keepKernelHits()
       let counted = try await firewall.apply(rules)
-      board.withLock { $0.earlierRulePackets &+= counted }
+      board.withLock { board in
+        board.earlierRulePackets &+= counted
+        board.rules = rules
+      }
     } catch {
       throw .rules(error)
     }
@@ -150,13 +154,16 @@ extension Bridge {
     try addPorts(for: policy)
     guard let firewall else { return try await warnIfNothingComes(policy) }
     do {
-      let rules = configuration.ruleSet(for: policy.policy.layers)
+      let rules = ruleSet(for: policy.policy, firewall)
       try await firewall.checkUnused(besides: rules.queues)
       for hazard in try await QueueScan.hazards(for: rules, backend: firewall.backend)
       where !hazard.hasPrefix("queue ") { warn(hazard) }
       try await firewall.apply(rules)
       // Not before: what a start that fails finds there is not its own to take down.
-      board.withLock { $0.firewall = firewall }
+      board.withLock { board in
+        board.firewall = firewall
+        board.rules = rules
+      }
     } catch {
       throw .rules(error)
     }

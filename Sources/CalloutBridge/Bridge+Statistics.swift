@@ -12,7 +12,9 @@ extension Bridge {
     let (phase, workers, field, epoch, names, warnings) = board.withLock {
       ($0.phase, $0.workers, $0.field, $0.epoch, $0.tagNames, $0.warnings)
     }
-    let (firewall, policy) = board.withLock { ($0.firewall, $0.policy?.policy) }
+    let (firewall, policy, rules) = board.withLock {
+      ($0.firewall, $0.policy?.policy, $0.rules)
+    }
     guard phase == .running else { throw .wrongState("the bridge is not running") }
     var result = BridgeStatistics()
     result.warnings = warnings
@@ -65,15 +67,14 @@ extension Bridge {
     }
     result.frames.tooManyHops = injections.tooManyHops
     checkInterfaces(&result)
-    if let firewall, let policy {
-      await addRules(firewall, configuration.ruleSet(for: policy.layers), &result)
-    }
+    if let firewall, let policy, let rules { await addRules(firewall, rules, policy, &result) }
     return result
   }
 
   /// Whether the rules stand, and what they have counted.
   private func addRules(
-    _ firewall: Firewall, _ wanted: RuleSet, _ result: inout BridgeStatistics
+    _ firewall: Firewall, _ wanted: RuleSet, _ policy: FilterPolicy,
+    _ result: inout BridgeStatistics
   ) async {
     let installed: InstalledRules
     do {
@@ -90,6 +91,7 @@ extension Bridge {
         "our rules in table \(firewall.table) have been changed or removed: run calloutctl reload "
           + "to put them back (\(differences.joined(separator: "; ")))")
     }
+    result.kernelHits = kernelHits(installed, wanted, policy)
     addRulePackets(installed, &result)
   }
 

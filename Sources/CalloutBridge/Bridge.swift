@@ -42,6 +42,10 @@ public final class Bridge: Sendable {
     var field: MarkField?
     var epoch = false
     var firewall: Firewall?
+    /// The rules that are in force, if they are ours.
+    var rules: RuleSet?
+    /// The packets that filters of earlier rule sets have decided in the kernel.
+    var earlierKernelHits: [Filter: UInt64] = [:]
     /// Rule packets of rule sets that were replaced: a replaced rule counts from 0 again.
     var earlierRulePackets: UInt64 = 0
     var tagNames: [(tag: ContextTag, name: String)] = []

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import CalloutEngine
 public import FirewallRules
 public import PacketTagging
 
@@ -33,6 +34,14 @@ public struct BridgeConfiguration: Sendable, Hashable {
     case unmanaged
   }
 
+  /// Who decides packets that no callout can want.
+  public enum KernelFilterChoice: Sendable, Hashable {
+    /// The kernel, as far as it can say the filters exactly.
+    case automatic
+    /// The workers, like all others.
+    case off
+  }
+
   /// Who tells what becomes of packets that were let go.
   public enum LifecycleChoice: Sendable, Hashable {
     /// The kernel, where it can be observed; else the verdicts.
@@ -59,6 +68,8 @@ public struct BridgeConfiguration: Sendable, Hashable {
   public var pendDeadline = Duration.seconds(5)
   /// Who installs the rules.
   public var rules = RuleChoice.managed(nil)
+  /// Who decides packets that no callout can want; the workers, where the rules are not ours.
+  public var kernelFilters = KernelFilterChoice.automatic
   /// The interfaces whose frames the MAC layers see.
   ///
   /// All must be there when the first filter of a MAC layer comes. One that goes then is seen again
@@ -87,6 +98,17 @@ public struct BridgeConfiguration: Sendable, Hashable {
 }
 
 extension BridgeConfiguration {
+  /// The rules that send to the queues what packets of this policy the kernel does not decide.
+  ///
+  /// `markMask` has the bits of the mark that bear handles, 0 for none.
+  public func ruleSet(for policy: FilterPolicy, markMask: UInt32) -> RuleSet {
+    var rules = ruleSet(for: policy.layers)
+    if kernelFilters == .automatic {
+      rules.programs = policy.kernelPrograms(markMask: markMask)
+    }
+    return rules
+  }
+
   /// The rules that send packets of these layers to the queues.
   public func ruleSet(for layers: Set<Layer>) -> RuleSet {
     var hooks: [RuleHook: Families] = [:]

@@ -24,6 +24,10 @@ public struct BridgeStatistics: Sendable {
   public var tags: [TagStatistics] = []
   /// How often each filter matched, in the policy's order.
   public var filterHits: [UInt64] = []
+  /// How many packets each filter has decided in the kernel, in the policy's order.
+  ///
+  /// Filters of lower sublayers do not count packets that were blocked or permitted for good there.
+  public var kernelHits: [UInt64] = []
   /// How often notify functions failed.
   public var notifyFailures: UInt64 = 0
   /// Packets that met our rules, whichever queue they went to; nil if the rules are not ours.

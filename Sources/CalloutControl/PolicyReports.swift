@@ -50,13 +50,15 @@ public struct FilterReport: Codable, Sendable, Hashable {
   public var action: String
   /// The callout it asks, if it asks one.
   @Nullable public var callout: String? = nil
-  /// Packets that matched it since the policy came into force.
+  /// Packets that matched it in the workers since the policy came into force.
   public var hits: UInt64
+  /// Packets that it has decided in the kernel, without a worker, since the daemon started.
+  public var kernelHits: UInt64
 
   /// A report.
   public init(
     name: String, layer: String, sublayer: String, weight: UInt64, conditions: [String],
-    action: String, callout: String?, hits: UInt64
+    action: String, callout: String?, hits: UInt64, kernelHits: UInt64 = 0
   ) {
     self.name = name
     self.layer = layer
@@ -66,6 +68,12 @@ public struct FilterReport: Codable, Sendable, Hashable {
     self.action = action
     self.callout = callout
     self.hits = hits
+    self.kernelHits = kernelHits
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case name, layer, sublayer, weight, conditions, action, callout, hits
+    case kernelHits = "kernel-hits"
   }
 }
 

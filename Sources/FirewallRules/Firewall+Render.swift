@@ -23,7 +23,20 @@ extension Firewall {
     let rules = ruleSet.planned(in: kind)
     guard kind == .inet || !rules.isEmpty else { return "" }
     let table = "table \(kind.name) \(ruleSet.table)"
-    var lines = ["\(table) {}", "flush \(table)", "\(table) {"]
+    let layouts = kind == .inet ? ruleSet.layouts(nil) : []
+    var lines = ["\(table) {}", "flush \(table)"]
+    // What is there already of the maps' elements goes too.
+    let declarations = layouts.flatMap(\.nftDeclarations)
+    if !declarations.isEmpty { lines += ["\(table) {"] + declarations + ["}"] }
+    for map in layouts.flatMap(\.maps) {
+      let word = map.isVerdictMap ? "map" : "set"
+      lines.append("flush \(word) \(kind.name) \(ruleSet.table) \(map.name)")
+    }
+    lines.append("\(table) {")
+    for layout in layouts {
+      let rule = rules.first { KernelProgram.entry($0.hook, $0.family) == layout.entry }
+      lines += layout.nftLines(queueText: rule?.queueText ?? "counter")
+    }
     for hook in Set(rules.map(\.hook)).sorted() {
       let chain = hook.chain(priority: ruleSet.priority)
       lines.append("  chain \(chain) {")
@@ -42,8 +55,11 @@ extension Firewall {
       return "# \(family.command("tables-restore")) --noflush\n\(text)"
     }
     let remark = bridgeRemark(ruleSet, "iptables", "what is below brings none")
+    let filters =
+      ruleSet.programs.isEmpty
+      ? "" : "# iptables has no maps: the kernel decides no filter, every packet is queued.\n"
     return """
-      \(remark)# Rules after ours in the same built-in chain never see queued or bypassed packets.
+      \(remark)\(filters)# Rules after ours in the same built-in chain never see queued or bypassed packets.
 
       """ + parts.joined(separator: "\n")
   }
@@ -65,9 +81,15 @@ extension PlannedRule {
     if let passMark {
       words.append("meta mark & \(hexadecimal(passMark.mask)) != \(hexadecimal(passMark.value))")
     }
-    words.append("counter")
+    guard !isSelective else {
+      return (words + ["goto \(KernelProgram.entry(hook, family))"]).joined(separator: " ")
+    }
+    return (words + [queueText]).joined(separator: " ")
+  }
+
+  /// What counts and queues.
+  fileprivate var queueText: String {
     let numbers = queues.count == 1 ? "\(queues.lowerBound)" : queues.dashed
-    words.append(bypass ? "queue flags bypass to \(numbers)" : "queue to \(numbers)")
-    return words.joined(separator: " ")
+    return "counter " + (bypass ? "queue flags bypass to \(numbers)" : "queue to \(numbers)")
   }
 }

@@ -31,6 +31,35 @@ extension InstalledRule {
   }
 }
 
+extension InstalledRule {
+  /// Reads the rule of a chain that ``KernelLayout/queueChain(_:_:)`` has named.
+  init?(selected rule: NFRule, priority: Int32) {
+    guard let (hook, family) = KernelLayout.parse(queueChain: rule.chain) else { return nil }
+    var reader = ExpressionReader(rule.expressions)
+    guard let counter = reader.take("counter"), let naming = reader.next()?.queue,
+      let queues = naming.queues, reader.isAtEnd
+    else { return nil }
+    self.init(
+      hook: hook, priority: priority, family: family, queues: queues, bypass: naming.bypass,
+      passMark: nil,
+      packets: counter.attributes.big64(NFTA_COUNTER_PACKETS.rawValue) ?? 0,
+      bytes: counter.attributes.big64(NFTA_COUNTER_BYTES.rawValue) ?? 0)
+    isSelective = true
+  }
+}
+
+extension NFRule {
+  /// It sends a family's packets to a program of ours, and does nothing else.
+  var entersProgram: Bool {
+    var reader = ExpressionReader(expressions)
+    guard reader.takesMeta(NFT_META_NFPROTO.rawValue),
+      reader.comparison(NFT_CMP_EQ.rawValue) != nil,
+      let goal = reader.take("immediate")?.jump(NFTA_IMMEDIATE_DATA.rawValue), reader.isAtEnd
+    else { return false }
+    return goal.hasPrefix(KernelProgram.prefix)
+  }
+}
+
 /// Takes the expressions of a rule one after the other.
 private struct ExpressionReader {
   private var rest: ArraySlice<NFExpression>

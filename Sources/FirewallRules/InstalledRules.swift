@@ -18,12 +18,14 @@ public struct InstalledRule: Sendable, Equatable {
   public var packets: UInt64
   /// Their bytes, IP headers included.
   public var bytes: UInt64
+  /// Only what the kernel's filters select is queued.
+  public var isSelective = false
 
   /// The rule without its counters.
   var planned: PlannedRule {
     PlannedRule(
       hook: hook, priority: priority, family: family, queues: queues, bypass: bypass,
-      passMark: passMark)
+      passMark: passMark, isSelective: isSelective)
   }
 }
 
@@ -51,6 +53,10 @@ public struct InstalledRules: Sendable, Equatable {
   public var rules: [InstalledRule] = []
   /// Rules in our table or chains that we did not make, by their place or text; they are left alone.
   public var unrecognized: [String] = []
+  /// How many rules each chain of a program has.
+  var programChains: [String: Int] = [:]
+  /// The sets and maps of programs.
+  var maps: [InstalledMap] = []
 
   /// The counters of all rules.
   public var counters: [RuleHook: [RuleCounter]] {
@@ -65,6 +71,7 @@ public struct InstalledRules: Sendable, Equatable {
     let held = rules.map(\.planned)
     return held.filter { !wanted.contains($0) }.map { "- \($0)" }
       + wanted.filter { !held.contains($0) }.map { "+ \($0)" }
+      + programDifferences(from: ruleSet)
   }
 
   /// Puts the rules in the order of ``RuleSet/planned``.

@@ -58,7 +58,8 @@ extension NFRule {
   /// True for rules of ours in our nft table, and in our chains of iptables' nft front end.
   func isOurs(_ table: String) -> Bool {
     if TableKind(rawValue: family) != nil, self.table == table {
-      return InstalledRule(self, hook: .output, priority: 0) != nil
+      return InstalledRule(self, hook: .output, priority: 0) != nil || entersProgram
+        || chain.hasPrefix(KernelProgram.prefix)
     }
     return origin == .iptables && self.table == "mangle"
       && OurChains(table: table).owns(chain)

@@ -40,6 +40,7 @@ enum NFTablesBackend {
     let wanted = ruleSet.planned(in: held.kind)
     transaction.addTable(ruleSet.table)
     for rule in held.ours { transaction.deleteRule(rule) }
+    clearPrograms(held, ruleSet.table, &transaction)
     for hook in Set(wanted.map(\.hook)).sorted() {
       let name = hook.chain(priority: ruleSet.priority)
       if let chain = held.chains.first(where: { $0.name == name }) {
@@ -50,9 +51,30 @@ enum NFTablesBackend {
         transaction.addChain(name, in: ruleSet.table, hook: (hook, ruleSet.priority))
       }
     }
+    let layouts = held.kind == .inet ? ruleSet.layouts(backend) : []
+    add(layouts, in: ruleSet.table, &transaction)
     for rule in wanted {
       transaction.addRule(
         rule.steps(backend), to: rule.hook.chain(priority: rule.priority), in: ruleSet.table)
+    }
+  }
+
+  /// Takes the chains and maps of all programs away; rules that lead to them must be gone.
+  private static func clearPrograms(
+    _ held: OurTable, _ table: String, _ transaction: inout NFTransaction
+  ) {
+    for chain in held.programChains { transaction.flushChain(chain.name, in: table) }
+    for map in held.maps { transaction.deleteMap(map, in: table) }
+    for chain in held.programChains { transaction.deleteChain(chain.name, in: table) }
+  }
+
+  private static func add(
+    _ layouts: [KernelLayout], in table: String, _ transaction: inout NFTransaction
+  ) {
+    for chain in layouts.flatMap(\.chains) { transaction.addChain(chain.name, in: table) }
+    for map in layouts.flatMap(\.maps) { transaction.addMap(map, in: table) }
+    for chain in layouts.flatMap(\.chains) {
+      for rule in chain.rules { transaction.addRule(rule, to: chain.name, in: table) }
     }
   }
 
@@ -60,12 +82,12 @@ enum NFTablesBackend {
   static func rehearse(_ ruleSet: RuleSet, with backend: RuleBackend) throws(RuleError) {
     let packets = ruleSet.planned(in: .inet)
     do throws(RuleError) {
-      try rehearse(packets, with: backend, NFTransaction())
+      try rehearse(packets, with: backend, NFTransaction(), ruleSet.layouts(backend))
     } catch {
       guard backend == .nftCompat, error.meansUnsupported else { throw error }
       // The kernel loads the module of an xtables target for a family that xtables has, not inet.
       try? rehearse(packets, with: backend, NFTransaction(foreignFamily: 2 /* NFPROTO_IPV4 */))
-      try rehearse(packets, with: backend, NFTransaction())
+      try rehearse(packets, with: backend, NFTransaction(), ruleSet.layouts(backend))
     }
     let frames = ruleSet.planned(in: .bridge)
     guard !frames.isEmpty else { return }
@@ -78,13 +100,17 @@ enum NFTablesBackend {
   }
 
   private static func rehearse(
-    _ rules: [PlannedRule], with backend: RuleBackend, _ empty: NFTransaction
+    _ rules: [PlannedRule], with backend: RuleBackend, _ empty: NFTransaction,
+    _ layouts: [KernelLayout] = []
   ) throws(RuleError) {
     let table = "callout_rehearsal_\(getpid())"
     var transaction = empty
     transaction.addTable(table)
     transaction.addChain("rules", in: table)
-    for rule in rules { transaction.addRule(rule.steps(backend), to: "rules", in: table) }
+    add(layouts, in: table, &transaction)
+    for rule in rules where !rule.isSelective || !layouts.isEmpty {
+      transaction.addRule(rule.steps(backend), to: "rules", in: table)
+    }
     // There is no such chain: the transaction must fail, by this alone.
     transaction.deleteChain("rehearsal_only", in: table)
     let last = transaction.operations.count - 1
@@ -106,6 +132,7 @@ enum NFTablesBackend {
       for held in try OurTable.all(table) {
         transaction.kind = held.kind
         for rule in held.ours { transaction.deleteRule(rule) }
+        clearPrograms(held, table, &transaction)
       }
       return transaction
     }
@@ -122,6 +149,7 @@ enum NFTablesBackend {
           continue
         }
         for rule in held.ours { transaction.deleteRule(rule) }
+        clearPrograms(held, table, &transaction)
         for chain in held.removableChains { transaction.deleteChain(chain.name, in: table) }
       }
       return transaction
@@ -136,7 +164,15 @@ enum NFTablesBackend {
     found.hooks = Set(all.flatMap(\.chains).compactMap(\.ourHook))
     found.rules = all.flatMap(\.decoded)
     found.unrecognized = all.flatMap(\.others).map(\.place)
-    if all.flatMap(\.ours).contains(where: { $0.expressions.contains { $0.name == "target" } }) {
+    for held in all {
+      for chain in held.programChains {
+        found.programChains[chain.name] = held.programRules.count { $0.chain == chain.name }
+      }
+      for map in held.maps { found.maps.append(try InstalledMap.read(map, in: table)) }
+    }
+    if all.flatMap({ $0.ours + $0.programRules }).contains(where: {
+      $0.expressions.contains { $0.name == "target" }
+    }) {
       found.backend = .nftCompat
     }
     found.sort()
@@ -168,14 +204,22 @@ extension RuleHook {
 }
 
 extension PlannedRule {
-  /// The rule as nf_tables expressions.
+  /// The rule of the base chain as nf_tables expressions.
   func steps(_ backend: RuleBackend) -> [NFTransaction.Step] {
     var steps: [NFTransaction.Step] = family == .bridge ? [] : [.matchFamily(family)]
     if let passMark { steps.append(.unlessMark(passMark)) }
-    steps.append(.counter)
-    steps.append(
+    guard !isSelective else {
+      return steps + [.verdict(.goto(KernelProgram.entry(hook, family)))]
+    }
+    return steps + queueSteps(backend)
+  }
+
+  /// Counts and queues.
+  func queueSteps(_ backend: RuleBackend) -> [NFTransaction.Step] {
+    [
+      .counter,
       backend == .nft || family == .bridge
-        ? .queue(queues, bypass: bypass) : .queueTarget(queues, bypass: bypass))
-    return steps
+        ? .queue(queues, bypass: bypass) : .queueTarget(queues, bypass: bypass),
+    ]
   }
 }

@@ -64,6 +64,19 @@ struct NFTablesDump {
     return nil
   }
 
+  /// The names of the sets and maps that programs have in our table.
+  static func maps(of table: String, _ kind: TableKind) throws(RuleError) -> [String] {
+    try list(NFT_MSG_GETSET, what: "list nft sets").compactMap { message in
+      guard message.payload.byte(at: 0) == kind.rawValue,
+        let attributes = NetlinkAttributes(message.payload.dropFirst(4)),
+        attributes.string(NFTA_SET_TABLE.rawValue) == table,
+        let name = attributes.string(NFTA_SET_NAME.rawValue),
+        name.hasPrefix(KernelProgram.prefix)
+      else { return nil }
+      return name
+    }
+  }
+
   /// Everything of one type; nothing on a kernel without nf_tables.
   private static func list(
     _ type: nf_tables_msg_types, what: String

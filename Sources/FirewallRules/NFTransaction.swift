@@ -5,7 +5,7 @@ import Glibc
 
 /// One all-or-nothing batch of changes to nf_tables, built with libnftnl.
 ///
-/// All use of libnftnl is in this file. Its builders write without a bound, so every message gets a
+/// All use of libnftnl is in the files of this type. Its builders write without a bound, so every message gets a
 /// buffer far larger than what our bounded names and few expressions can fill.
 struct NFTransaction {
   /// The messages, without the batch's beginning and end.
@@ -20,12 +20,16 @@ struct NFTransaction {
     case counter
     case queue(ClosedRange<UInt16>, bypass: Bool)
     case queueTarget(ClosedRange<UInt16>, bypass: Bool)
+    case ifMarked(UInt32)
+    case ifFragment
+    case verdict(Verdict)
+    case lookUp([KernelField], Families, String, isVerdictMap: Bool)
   }
 
   /// What is added or deleted next is in tables of this kind.
   var kind: TableKind { didSet { family = UInt16(kind.rawValue) } }
   private var family: UInt16
-  private static let messageRoom = 8192
+  static let messageRoom = 8192
 
   /// An empty batch.
   init(_ kind: TableKind = .inet) {
@@ -107,6 +111,17 @@ struct NFTransaction {
     }
   }
 
+  /// Deletes all rules of a chain.
+  mutating func flushChain(_ chain: String, in table: String) {
+    unsafe append(NFT_MSG_DELRULE, flags: 0, "flush chain \(table) \(chain)") { header in
+      guard let object = unsafe nftnl_rule_alloc() else { return }
+      defer { unsafe nftnl_rule_free(object) }
+      unsafe nftnl_rule_set_str(object, UInt16(NFTNL_RULE_TABLE.rawValue), table.bounded)
+      unsafe nftnl_rule_set_str(object, UInt16(NFTNL_RULE_CHAIN.rawValue), chain.bounded)
+      unsafe nftnl_rule_nlmsg_build_payload(header, object)
+    }
+  }
+
   /// Appends a rule to a chain.
   mutating func addRule(_ steps: [Step], to chain: String, in table: String) {
     unsafe append(
@@ -135,7 +150,7 @@ struct NFTransaction {
       ].compactMap { unsafe $0 }
     case .unlessMark(let match):
       return unsafe [
-        load(NFT_META_MARK), keep(match.mask), compare(NFT_CMP_NEQ, bytes(match.value)),
+        load(NFT_META_MARK), keep(bytes(match.mask)), compare(NFT_CMP_NEQ, bytes(match.value)),
       ].compactMap { unsafe $0 }
     case .counter:
       guard let counter = unsafe nftnl_expr_alloc("counter") else { return unsafe [] }
@@ -150,14 +165,42 @@ struct NFTransaction {
       return unsafe [queue]
     case .queueTarget(let queues, let bypass):
       return unsafe [target(queues, bypass: bypass)].compactMap { unsafe $0 }
+    case .ifMarked(let mask):
+      return unsafe [load(NFT_META_MARK), keep(bytes(mask)), compare(NFT_CMP_NEQ, bytes(0))]
+        .compactMap { unsafe $0 }
+    case .ifFragment:
+      // Any offset, or more to come.
+      return unsafe [
+        payload(NFT_PAYLOAD_NETWORK_HEADER, 6, 2, to: NFT_REG_1.rawValue), keep([0x3f, 0xff]),
+        compare(NFT_CMP_NEQ, [0, 0]),
+      ].compactMap { unsafe $0 }
+    case .verdict(let verdict):
+      return unsafe [immediate(verdict)].compactMap { unsafe $0 }
+    case .lookUp(let fields, let family, let map, let isVerdictMap):
+      return unsafe lookUp(fields, family, map, isVerdictMap: isVerdictMap)
+        .compactMap { unsafe $0 }
     }
   }
 
-  private static func load(_ key: nft_meta_keys) -> OpaquePointer? {
+  static func load(_ key: nft_meta_keys, to register: UInt32 = NFT_REG_1.rawValue)
+    -> OpaquePointer?
+  {
     guard let meta = unsafe nftnl_expr_alloc("meta") else { return nil }
     unsafe nftnl_expr_set_u32(meta, UInt16(NFTNL_EXPR_META_KEY), key.rawValue)
-    unsafe nftnl_expr_set_u32(meta, UInt16(NFTNL_EXPR_META_DREG), NFT_REG_1.rawValue)
+    unsafe nftnl_expr_set_u32(meta, UInt16(NFTNL_EXPR_META_DREG), register)
     return unsafe meta
+  }
+
+  /// Turns four bytes in host order into network order, by which ranges are compared.
+  static func networkOrder(_ register: UInt32) -> OpaquePointer? {
+    guard let order = unsafe nftnl_expr_alloc("byteorder") else { return nil }
+    unsafe nftnl_expr_set_u32(order, UInt16(NFTNL_EXPR_BYTEORDER_SREG), register)
+    unsafe nftnl_expr_set_u32(order, UInt16(NFTNL_EXPR_BYTEORDER_DREG), register)
+    unsafe nftnl_expr_set_u32(
+      order, UInt16(NFTNL_EXPR_BYTEORDER_OP), NFT_BYTEORDER_HTON.rawValue)
+    unsafe nftnl_expr_set_u32(order, UInt16(NFTNL_EXPR_BYTEORDER_LEN), 4)
+    unsafe nftnl_expr_set_u32(order, UInt16(NFTNL_EXPR_BYTEORDER_SIZE), 4)
+    return unsafe order
   }
 
   private static func compare(_ operation: nft_cmp_ops, _ data: [UInt8]) -> OpaquePointer? {
@@ -168,13 +211,15 @@ struct NFTransaction {
     return unsafe comparison
   }
 
-  private static func keep(_ mask: UInt32) -> OpaquePointer? {
+  private static func keep(_ mask: [UInt8]) -> OpaquePointer? {
     guard let bitwise = unsafe nftnl_expr_alloc("bitwise") else { return nil }
+    let none = [UInt8](repeating: 0, count: mask.count)
+    let length = UInt32(mask.count)
     unsafe nftnl_expr_set_u32(bitwise, UInt16(NFTNL_EXPR_BITWISE_SREG), NFT_REG_1.rawValue)
     unsafe nftnl_expr_set_u32(bitwise, UInt16(NFTNL_EXPR_BITWISE_DREG), NFT_REG_1.rawValue)
-    unsafe nftnl_expr_set_u32(bitwise, UInt16(NFTNL_EXPR_BITWISE_LEN), 4)
-    unsafe nftnl_expr_set(bitwise, UInt16(NFTNL_EXPR_BITWISE_MASK), bytes(mask), 4)
-    unsafe nftnl_expr_set(bitwise, UInt16(NFTNL_EXPR_BITWISE_XOR), bytes(0), 4)
+    unsafe nftnl_expr_set_u32(bitwise, UInt16(NFTNL_EXPR_BITWISE_LEN), length)
+    unsafe nftnl_expr_set(bitwise, UInt16(NFTNL_EXPR_BITWISE_MASK), mask, length)
+    unsafe nftnl_expr_set(bitwise, UInt16(NFTNL_EXPR_BITWISE_XOR), none, length)
     return unsafe bitwise
   }
 
@@ -201,14 +246,14 @@ struct NFTransaction {
 
   // MARK: Messages
 
-  private mutating func append(
-    _ type: nf_tables_msg_types, flags: Int32, _ what: String,
+  mutating func append(
+    _ type: nf_tables_msg_types, flags: Int32, _ what: String, room: Int = messageRoom,
     build: (UnsafeMutablePointer<nlmsghdr>) -> Void
   ) {
     operations.append(what)
     let sequence = UInt32(operations.count)
     let family = family
-    body += unsafe Self.message { start in
+    body += unsafe Self.message(room) { start in
       let header = unsafe nftnl_nlmsg_build_hdr(
         start, UInt16(type.rawValue), family, UInt16(flags | NLM_F_ACK), sequence)
       if let header = unsafe header { unsafe build(header) }
@@ -216,8 +261,10 @@ struct NFTransaction {
   }
 
   /// Runs a builder over a zeroed buffer and returns the message it has left there.
-  private static func message(_ build: (UnsafeMutablePointer<CChar>) -> Void) -> [UInt8] {
-    var room = [UInt8](repeating: 0, count: messageRoom)
+  static func message(
+    _ size: Int = messageRoom, _ build: (UnsafeMutablePointer<CChar>) -> Void
+  ) -> [UInt8] {
+    var room = [UInt8](repeating: 0, count: size)
     unsafe room.withUnsafeMutableBytes { buffer in
       guard let base = buffer.baseAddress else { return }
       unsafe build(base.assumingMemoryBound(to: CChar.self))
@@ -244,5 +291,5 @@ struct NFTransaction {
 
 extension String {
   /// At most 64 bytes, whatever was asked for: libnftnl's builders know no bounds.
-  fileprivate var bounded: String { utf8.count <= 64 ? self : String(prefix(16)) }
+  var bounded: String { utf8.count <= 64 ? self : String(prefix(16)) }
 }

@@ -25,10 +25,14 @@ struct OurTable {
   private(set) var exists = false
   /// All chains, ours or not.
   private(set) var chains: [NFChain] = []
-  /// Our rules as the kernel lists them.
+  /// Our rules in base chains, as the kernel lists them.
   private(set) var ours: [NFRule] = []
-  /// Our rules, decoded, in the same order.
+  /// Our rules that queue, decoded.
   private(set) var decoded: [InstalledRule] = []
+  /// The rules of programs' chains, which are replaced as a whole.
+  private(set) var programRules: [NFRule] = []
+  /// The sets and maps of programs.
+  private(set) var maps: [String] = []
   /// Rules of others.
   private(set) var others: [NFRule] = []
   /// How many chains, sets, maps, objects and flow tables the kernel counts in it.
@@ -51,8 +55,25 @@ struct OurTable {
       found.uses = uses
     }
     found.chains = dump.chains.filter { $0.family == kind.rawValue && $0.table == table }
+    guard found.exists else { return found }
+    if !found.programChains.isEmpty { found.maps = try NFTablesDump.maps(of: table, kind) }
+    let priorities = Dictionary(
+      found.chains.compactMap { chain in chain.ourHook.map { ($0, chain.priority ?? 0) } }
+    ) { first, _ in first }
+    let programChains = Set(found.programChains.map(\.name))
     for rule in dump.rules where rule.family == kind.rawValue && rule.table == table {
-      if let chain = dump.chain(of: rule), let hook = chain.ourHook, let priority = chain.priority,
+      if programChains.contains(rule.chain) {
+        found.programRules.append(rule)
+        let hook = KernelLayout.parse(queueChain: rule.chain)?.hook
+        if let priority = hook.flatMap({ priorities[$0] }),
+          let decoded = InstalledRule(selected: rule, priority: priority)
+        {
+          found.decoded.append(decoded)
+        }
+      } else if rule.entersProgram, dump.chain(of: rule)?.ourHook != nil {
+        found.ours.append(rule)
+      } else if let chain = dump.chain(of: rule), let hook = chain.ourHook,
+        let priority = chain.priority,
         let decoded = InstalledRule(rule, hook: hook, priority: priority)
       {
         found.ours.append(rule)
@@ -68,10 +89,14 @@ struct OurTable {
 
   /// True if nothing of others is in it.
   var isOnlyOurs: Bool {
-    others.isEmpty && chains.allSatisfy { $0.ourHook != nil } && uses == UInt32(chains.count)
+    others.isEmpty && chains.allSatisfy { $0.ourHook != nil || $0.isOfProgram }
+      && uses == UInt32(chains.count + maps.count)
   }
 
-  /// Our chains that hold no rule of others.
+  /// The chains of our programs.
+  var programChains: [NFChain] { chains.filter(\.isOfProgram) }
+
+  /// Our base chains that hold no rule of others.
   var removableChains: [NFChain] {
     chains.filter { chain in
       chain.ourHook != nil && !others.contains { $0.chain == chain.name }
@@ -88,6 +113,9 @@ extension NFChain {
     else { return nil }
     return hook
   }
+
+  /// A chain of a program of ours, known by its name.
+  var isOfProgram: Bool { hook == nil && name.hasPrefix(KernelProgram.prefix) }
 
   /// What kind of chain it is, for errors.
   var shape: String {

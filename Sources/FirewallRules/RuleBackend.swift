@@ -49,6 +49,14 @@ public enum RuleBackend: String, Sendable, CaseIterable {
 }
 
 extension RuleBackend {
+  /// Throws unless the kernel takes these rules; leaves no trace, as ``detect()``.
+  public func check(_ ruleSet: RuleSet) throws(RuleError) {
+    guard self != .iptables else {
+      throw .unsupported("iptables has no maps: all that it matches is queued")
+    }
+    try NFTablesBackend.rehearse(ruleSet, with: self)
+  }
+
   /// Throws unless the frames of bridges can be queued here by this means; leaves no trace, as
   /// ``detect()``.
   ///

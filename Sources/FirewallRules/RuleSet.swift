@@ -44,6 +44,11 @@ public struct RuleSet: Sendable, Equatable {
   public var priority: Int32
   /// Packets whose mark passes this test skip the queues.
   public var passMark: MarkMatch?
+  /// What the kernel decides before any packet of that hook and family is queued.
+  ///
+  /// One for a hook and family at most, of those in ``hooks``. The iptables back end has none of
+  /// it: it queues everything.
+  public var programs: [KernelProgram]
 
   /// The priority of iptables' mangle table.
   ///
@@ -53,7 +58,8 @@ public struct RuleSet: Sendable, Equatable {
   /// Makes a description of rules; nothing is installed or checked yet.
   public init(
     table: String = "callout", queues: ClosedRange<UInt16>, hooks: [RuleHook: Families],
-    bypass: Bool, priority: Int32 = RuleSet.manglePriority, passMark: MarkMatch? = nil
+    bypass: Bool, priority: Int32 = RuleSet.manglePriority, passMark: MarkMatch? = nil,
+    programs: [KernelProgram] = []
   ) {
     self.table = table
     self.queues = queues
@@ -61,6 +67,7 @@ public struct RuleSet: Sendable, Equatable {
     self.bypass = bypass
     self.priority = priority
     self.passMark = passMark
+    self.programs = programs
   }
 
   /// Throws ``RuleError/invalidRuleSet(_:)`` if no kernel could take these rules.
@@ -69,6 +76,9 @@ public struct RuleSet: Sendable, Equatable {
     // The kernel counts queues in 16 bits, so 0...65535 is one too many.
     guard queues.count <= Int(UInt16.max) else {
       throw .invalidRuleSet("\(queues.count) queues: a rule can name 65535 at most")
+    }
+    guard passMark == nil || programs.isEmpty else {
+      throw .invalidRuleSet("a pass mark and programs: the one skips what the other would block")
     }
     if let passMark {
       guard passMark.mask != 0, passMark.value & ~passMark.mask == 0 else {
@@ -96,7 +106,21 @@ public struct RuleSet: Sendable, Equatable {
       families.each.map {
         PlannedRule(
           hook: hook, priority: priority, family: $0, queues: queues, bypass: bypass,
-          passMark: passMark)
+          passMark: passMark, isSelective: program(hook, $0) != nil)
+      }
+    }
+  }
+
+  /// What the kernel decides of a family's packets at a hook.
+  func program(_ hook: RuleHook, _ family: Families) -> KernelProgram? {
+    programs.first { $0.hook == hook && $0.family == family }
+  }
+
+  /// The programs as chains and maps; only what is queued depends on the means.
+  func layouts(_ backend: RuleBackend?) -> [KernelLayout] {
+    planned.compactMap { rule in
+      program(rule.hook, rule.family).map {
+        KernelLayout($0, queue: backend.map { rule.queueSteps($0) } ?? [])
       }
     }
   }
@@ -115,12 +139,15 @@ struct PlannedRule: Hashable, CustomStringConvertible {
   var queues: ClosedRange<UInt16>
   var bypass: Bool
   var passMark: MarkMatch?
+  /// Only what a program selects is queued.
+  var isSelective = false
 
   var description: String {
     let numbers = queues.count == 1 ? "\(queues.lowerBound)" : queues.dashed
     var text = "\(hook.name) (priority \(priority)) \(family): queue \(numbers)"
     text += bypass ? ", bypass" : ", block without a listener"
     if let passMark { text += ", unless marked \(passMark)" }
+    if isSelective { text += ", behind kernel filters" }
     return text
   }
 }

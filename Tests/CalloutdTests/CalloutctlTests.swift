@@ -98,11 +98,11 @@ struct CalloutctlTests {
     let filter = FilterReport(
       name: "outbound DNS", layer: "outbound-transport-v4", sublayer: "default", weight: 10,
       conditions: ["ip-protocol udp", "ip-remote-port 53"], action: "callout-unknown",
-      callout: "dns", hits: 7)
+      callout: "dns", hits: 7, kernelHits: 30)
     #expect(
       FiltersCommand.render([filter]) == """
-        NAME          LAYER                  SUBLAYER  WEIGHT  ACTION               HITS  CONDITIONS
-        outbound DNS  outbound-transport-v4  default       10  callout-unknown dns     7  \
+        NAME          LAYER                  SUBLAYER  WEIGHT  ACTION               HITS  IN KERNEL  CONDITIONS
+        outbound DNS  outbound-transport-v4  default       10  callout-unknown dns     7         30  \
         ip-protocol udp, ip-remote-port 53
 
         """)

@@ -196,7 +196,7 @@ struct PolicyFileTests {
     #expect(file.filters.map(\.filter.weight) == [.explicit(.max), .automatic, .range(15)])
   }
 
-  @Test func `rules cover the layers of the filters and no others`() throws {
+  @Test func `rules cover the layers of the filters and no others`() async throws {
     let file = try PolicyFile.parse(
       """
       queues: { first: 5, count: 2, on-failure: block }
@@ -205,7 +205,7 @@ struct PolicyFileTests {
       - { name: b, layer: outbound-transport-v6, action: permit }
       - { name: c, layer: inbound-ippacket-v6, action: permit }
       """, path: "p")
-    let rules = file.ruleSet
+    let rules = try await file.ruleSet()
     #expect(rules.hooks == [.output: .both, .prerouting: .ipv6])
     #expect(rules.queues == 5...6)
     #expect(!rules.bypass)

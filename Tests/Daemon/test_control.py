@@ -40,6 +40,7 @@ KEYS = {
     "tags": {"tag", "name", "on-copy", "associated", "live", "ended"},
     "filters": {
         "name", "layer", "sublayer", "weight", "conditions", "action", "callout", "hits",
+        "kernel-hits",
     },
     "callouts": {"name", "type", "tag", "filters", "packets", "bytes", "refused"},
     "reload": {"filters", "callouts", "notes"},

@@ -17,13 +17,13 @@ struct FiltersCommand: ParsableCommand {
   static func render(_ filters: [FilterReport]) -> String {
     var table = TextTable([
       ("NAME", .left), ("LAYER", .left), ("SUBLAYER", .left), ("WEIGHT", .right),
-      ("ACTION", .left), ("HITS", .right), ("CONDITIONS", .left),
+      ("ACTION", .left), ("HITS", .right), ("IN KERNEL", .right), ("CONDITIONS", .left),
     ])
     for filter in filters {
       let action = filter.callout.map { "\(filter.action) \($0)" } ?? filter.action
       table.add([
         filter.name, filter.layer, filter.sublayer, "\(filter.weight)", action,
-        "\(filter.hits)", filter.conditions.joined(separator: ", "),
+        "\(filter.hits)", "\(filter.kernelHits)", filter.conditions.joined(separator: ", "),
       ])
     }
     return table.text(ifEmpty: "no filters")

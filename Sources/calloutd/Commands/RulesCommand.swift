@@ -23,7 +23,7 @@ struct RulesCommand: AsyncParsableCommand {
       try await reportingFailures {
         let policy = try PolicyFile.read(file.config)
         print(
-          Firewall.render(policy.ruleSet, backend: policy.backendForPrinting),
+          try await Firewall.render(policy.ruleSet(), backend: policy.backendForPrinting),
           terminator: "")
       }
     }
@@ -38,7 +38,7 @@ struct RulesCommand: AsyncParsableCommand {
     func run() async throws {
       try await reportingFailures {
         let policy = try PolicyFile.read(file.config)
-        try await policy.firewall().apply(policy.ruleSet)
+        try await policy.firewall().apply(try await policy.ruleSet())
       }
     }
   }
@@ -90,7 +90,7 @@ struct RulesCommand: AsyncParsableCommand {
     func run() async throws {
       try await reportingFailures {
         let policy = try PolicyFile.read(file.config)
-        let lines = try await policy.firewall().diff(policy.ruleSet)
+        let lines = try await policy.firewall().diff(try await policy.ruleSet())
         for line in lines { print(line) }
         if !lines.isEmpty { throw ExitCode.failure }
       }
@@ -99,9 +99,24 @@ struct RulesCommand: AsyncParsableCommand {
 }
 
 extension PolicyFile {
-  /// The rules that bring the packets of the policy's layers to its queues.
-  var ruleSet: RuleSet {
-    configuration.ruleSet(for: Set(filters.map(\.filter.layer)))
+  /// The rules that bring to the queues what packets the kernel does not decide.
+  func ruleSet() async throws -> RuleSet {
+    let policy = FilterPolicy(
+      sublayers: sublayers.map(\.sublayer), filters: filters.map(\.filter))
+    return configuration.ruleSet(for: policy, markMask: await markMask)
+  }
+
+  /// The bits that the daemon would take for its handles, as far as that can be told.
+  private var markMask: UInt32 {
+    get async {
+      switch configuration.mark {
+      case .off: return 0
+      case .mask(let mask): return mask
+      case .automatic:
+        let uses = try? await MarkScan.scan(excluding: configuration.ruleTable)
+        return uses.flatMap { MarkScan.freeField(in: $0) } ?? 0
+      }
+    }
   }
 
   /// The firewall as this file wants it.

@@ -26,10 +26,13 @@ struct ControlAnswers: Sendable {
     case .tags: return try encode(try await statistics().tags.map { TagReport($0) })
     case .filters:
       let file = daemon.snapshot.file
-      let hits = try await statistics().filterHits
+      let counted = try await statistics()
+      let (hits, kernelHits) = (counted.filterHits, counted.kernelHits)
       return try encode(
         file.filters.enumerated().map { number, spec in
-          FilterReport(spec.filter, hits: number < hits.count ? hits[number] : 0)
+          FilterReport(
+            spec.filter, hits: number < hits.count ? hits[number] : 0,
+            kernelHits: number < kernelHits.count ? kernelHits[number] : 0)
         })
     case .callouts: return try encode(daemon.snapshot.calloutReports)
     case .reload: return try encode([try await daemon.reload()])

@@ -125,11 +125,12 @@ extension TagReport {
 
 extension FilterReport {
   /// A filter with its hits.
-  init(_ filter: Filter, hits: UInt64) {
+  init(_ filter: Filter, hits: UInt64, kernelHits: UInt64) {
     self.init(
       name: filter.name, layer: filter.layer.name, sublayer: filter.sublayer,
       weight: filter.effectiveWeight, conditions: filter.conditions.map(\.policyText),
-      action: filter.action.name, callout: filter.action.callout, hits: hits)
+      action: filter.action.name, callout: filter.action.callout, hits: hits,
+      kernelHits: kernelHits)
   }
 }
 

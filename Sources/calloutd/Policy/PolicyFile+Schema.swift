@@ -81,6 +81,10 @@ extension PolicyFile {
         "whether calloutd installs and removes them"),
       SchemaKey("backend", .ruleBackend, into: \.ruleBackend, default: "auto", "by which means"),
       SchemaKey(
+        "kernel-filters", .choice([("auto", .automatic), ("off", .off)]),
+        into: \.configuration.kernelFilters, default: "auto",
+        "who decides what no callout can want: auto (the kernel where it can) or off"),
+      SchemaKey(
         "table", .word("1 to 16 letters, digits and _, beginning with a letter", tableName),
         into: \.configuration.ruleTable, default: "callout",
         "the nft table, in capitals the prefix of iptables chains"),

@@ -28,6 +28,13 @@ enum PrometheusText {
         (MetricPage.labels(["filter": $0.filter.name, "layer": $0.filter.layer.name]), $1)
       }
     }
+    page.metric(
+      "callout_filter_kernel_hits_total", "counter", "Packets that a filter decided in the kernel"
+    ) {
+      zip(filters, statistics.kernelHits).map {
+        (MetricPage.labels(["filter": $0.filter.name, "layer": $0.filter.layer.name]), $1)
+      }
+    }
     page.metric("callout_tag_live", "gauge", "Associations of a tag that have not ended") {
       statistics.tags.map { (MetricPage.labels(["tag": $0.name]), $0.live) }
     }

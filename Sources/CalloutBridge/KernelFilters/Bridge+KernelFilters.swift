@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CalloutEngine
+internal import FirewallRules
+internal import PacketTagging
+internal import Synchronization
+
+extension Bridge {
+  /// The rules of a policy; without the kernel's filters where this kernel does not take them.
+  func ruleSet(for policy: FilterPolicy, _ firewall: Firewall) -> RuleSet {
+    let mask = board.withLock { $0.field?.mask ?? 0 }
+    var rules = configuration.ruleSet(for: policy, markMask: mask)
+    guard !rules.programs.isEmpty else { return rules }
+    do throws(RuleError) {
+      try firewall.backend.check(rules)
+    } catch {
+      rules.programs = []
+      let warning = "the kernel decides nothing by itself, every packet is queued: \(error)"
+      if !board.withLock({ $0.warnings.contains(warning) }) { warn(warning) }
+    }
+    return rules
+  }
+
+  /// Adds to what filters have decided in the kernel, before their counters go.
+  func keepKernelHits() async {
+    let (firewall, rules, policy) = board.withLock { ($0.firewall, $0.rules, $0.policy?.policy) }
+    guard let firewall, let rules, let policy, !rules.programs.isEmpty,
+      let installed = try? await firewall.installed()
+    else { return }
+    let hits = installed.hits(of: rules.programs)
+    board.withLock { board in
+      for (number, packets) in hits where packets > 0 && policy.filters.indices.contains(number) {
+        board.earlierKernelHits[policy.filters[number], default: 0] &+= packets
+      }
+    }
+  }
+
+  /// What each filter of `policy` has decided in the kernel, in the policy's order.
+  func kernelHits(
+    _ installed: InstalledRules, _ rules: RuleSet, _ policy: FilterPolicy
+  ) -> [UInt64] {
+    let earlier = board.withLock { $0.earlierKernelHits }
+    let now = installed.hits(of: rules.programs)
+    guard !earlier.isEmpty || !now.isEmpty else {
+      return [UInt64](repeating: 0, count: policy.filters.count)
+    }
+    return policy.filters.enumerated().map { number, filter in
+      (now[number] ?? 0) &+ (earlier[filter] ?? 0)
+    }
+  }
+}
