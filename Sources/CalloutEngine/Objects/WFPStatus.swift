@@ -56,10 +56,11 @@ extension PolicyError {
     case .unknownProviderContext: .providerContextNotFound
     case .unknownProvider: .providerNotFound
     case .duplicate: .alreadyExists
-    case .fieldNotAtLayer: .conditionNotFound
+    case .fieldNotAtLayer, .fieldUnavailable: .conditionNotFound
     case .typeMismatch: .typeMismatch
     case .invalidFlags: .invalidFlags
     case .layerHasNoPackets: .incompatibleLayer
+    case .inspectionOnly: .actionIncompatibleWithLayer
     case .foreignObject: .accessDenied
     }
   }
