@@ -45,13 +45,18 @@ extension PolicyFile {
     var bands = Set<String>()
     let base = FilterPolicy(
       sublayers: sublayers.map(\.sublayer).filter { bands.insert($0.name).inserted },
-      callouts: kinds.keys.map { name in CalloutRegistration(name: name) { Callout() } })
+      callouts: (kinds.keys + [""]).map { name in CalloutRegistration(name: name) { Callout() } })
+    // What may stand at every layer; no callout of a file is without a name.
+    let inspection = FilterAction.calloutInspection("")
     for spec in filters {
       checkMedium(spec, kinds, &problems)
       let name = spec.filter.name
-      let plain = Filter(name: name, layer: spec.filter.layer, action: .permit)
+      let plain = Filter(name: name, layer: spec.filter.layer, action: inspection)
+      var decides = true
+      if case .calloutInspection = spec.filter.action { decides = false }
       let parts = [
-        plain,
+        Filter(
+          name: name, layer: spec.filter.layer, action: decides ? .permit : inspection),
         Filter(
           name: name, layer: .outboundTransportV4, sublayer: spec.filter.sublayer,
           action: .permit),
