@@ -85,9 +85,11 @@ extension PolicyFile {
   ) {
     if Self.areRight([spec.filter], base) { return }
     let name = spec.filter.name
-    let plain = Filter(name: name, layer: spec.filter.layer, action: .permit)
+    // What may stand at every layer; no callout of a file is without a name.
+    let plain = Filter(name: name, layer: spec.filter.layer, action: .calloutInspection(""))
     let elsewhere = Filter(name: name, layer: .outboundTransportV4, action: .permit)
     var parts = [plain, elsewhere, elsewhere, elsewhere, elsewhere]
+    if case .calloutInspection = spec.filter.action {} else { parts[0].action = .permit }
     parts[1].sublayer = spec.filter.sublayer
     parts[2].action = spec.filter.action
     parts[2].flags = spec.filter.flags
@@ -213,10 +215,9 @@ private struct KnownNames {
     policy.sublayers =
       sublayers.contains(filter.sublayer)
       ? [Sublayer(name: filter.sublayer, weight: 0)] : []
-    policy.callouts =
-      filter.action.callout.map { name in
-        callouts.contains(name) ? [CalloutRegistration(name: name) { Callout() }] : []
-      } ?? []
+    var named: Set = [""]
+    if let callout = filter.action.callout, callouts.contains(callout) { named.insert(callout) }
+    policy.callouts = named.map { name in CalloutRegistration(name: name) { Callout() } }
     return policy
   }
 }
