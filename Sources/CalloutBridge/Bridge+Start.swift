@@ -100,11 +100,15 @@ extension Bridge {
     guard let firewall = board.withLock({ $0.firewall }) else { return }
     let rules = ruleSet(for: policy, firewall)
     do {
-      guard try await !firewall.diff(rules).isEmpty else { return }
-      await keepKernelHits()
+      guard try await !firewall.diff(rules).isEmpty else {
+        // The same maps, but the filters may have other numbers.
+        return board.withLock { $0.rules = rules }
+      }
+      let hits = await decidedInKernel()
       let counted = try await firewall.apply(rules)
       board.withLock { board in
         board.earlierRulePackets &+= counted
+        board.earlierKernelHits.merge(hits) { $0 &+ $1 }
         board.rules = rules
       }
     } catch {

@@ -205,6 +205,10 @@ extension NetnsTests {
           Sender(to: "10.9.1.2", port: 9).send(count: 4)
           let after = try await bridge.statistics()
           #expect(after.kernelHits == [4, 3, 7, 0] && after.isHealthy)
+          // The same maps, other numbers.
+          policy.filters.swapAt(0, 2)
+          try await bridge.apply(policy)
+          #expect(try await bridge.statistics().kernelHits == [7, 3, 4, 0])
           try Shell.run("nft flush map inet callout kf_output_ipv4_0_0")
           #expect(try await !bridge.statistics().isHealthy)
           try await bridge.apply(policy)

@@ -21,18 +21,18 @@ extension Bridge {
     return rules
   }
 
-  /// Adds to what filters have decided in the kernel, before their counters go.
-  func keepKernelHits() async {
+  /// What filters have decided in the kernel by the counters of the rules in force.
+  func decidedInKernel() async -> [Filter: UInt64] {
     let (firewall, rules, policy) = board.withLock { ($0.firewall, $0.rules, $0.policy?.policy) }
     guard let firewall, let rules, let policy, !rules.programs.isEmpty,
       let installed = try? await firewall.installed()
-    else { return }
-    let hits = installed.hits(of: rules.programs)
-    board.withLock { board in
-      for (number, packets) in hits where packets > 0 && policy.filters.indices.contains(number) {
-        board.earlierKernelHits[policy.filters[number], default: 0] &+= packets
-      }
+    else { return [:] }
+    var decided: [Filter: UInt64] = [:]
+    for (number, packets) in installed.hits(of: rules.programs)
+    where packets > 0 && policy.filters.indices.contains(number) {
+      decided[policy.filters[number], default: 0] &+= packets
     }
+    return decided
   }
 
   /// What each filter of `policy` has decided in the kernel, in the policy's order.
