@@ -139,10 +139,14 @@ import Testing
             || !layer.indicatesPackets)
       }
       for field in [Field.userID, .groupID] {
-        #expect(
-          field.isAvailable(at: layer) == (layer.hook == .output || layer.hook == .postrouting))
+        let isOfSender =
+          layer.hook == .output || layer.hook == .postrouting || layer.indicatesFlows
+          || layer.isFlowAuthorization && layer.direction == .outbound
+        #expect(field.isAvailable(at: layer) == isOfSender)
       }
       #expect(Field.flags.isAvailable(at: layer) == layer.indicatesPackets)
+      #expect(
+        Field.icmpType.isAvailable(at: layer) == (layer.indicatesPackets && !layer.indicatesFlows))
     }
     for field in Field.allCases { #expect(Field(name: field.name) == field) }
     #expect(Field(name: "nothing") == nil)

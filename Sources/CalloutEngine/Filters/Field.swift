@@ -194,10 +194,11 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
   public func isAvailable(at layer: Layer) -> Bool {
     guard layer.indicatesPackets else { return false }
     guard !layer.indicatesFrames else { return index(at: layer) != nil }
+    guard !layer.indicatesFlows else { return isOfFlows }
     return switch self {
     case .ipLocalAddress, .ipRemoteAddress, .ipLocalPort, .ipRemotePort: layer.hook != .forward
     case .userID, .groupID:
-      layer.hook == .output || layer.hook == .postrouting || layer.indicatesFlows
+      layer.hook == .output || layer.hook == .postrouting
         || layer.isFlowAuthorization && layer.direction == .outbound
     default: rawValue <= Field.groupID.rawValue
     }
