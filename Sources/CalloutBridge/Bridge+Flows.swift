@@ -69,9 +69,31 @@ extension Bridge {
     }
   }
 
+  /// Has released flows marked in the kernel, if the configuration has bits for that.
+  ///
+  /// Before the first policy is put in force, by workers that are made already.
+  func startReleasing() throws(BridgeError) {
+    guard let mark = configuration.flowMark else { return }
+    do throws(SystemError) {
+      let releaser = try FlowReleaser(mark)
+      board.withLock { $0.flowReleaser = releaser }
+      for worker in board.withLock({ $0.workers }) {
+        worker.mailbox.post { $0.flowUse.releaser = releaser }
+      }
+    } catch {
+      throw .system(error)
+    }
+  }
+
+  /// How many connections were marked as released.
+  package var releasedFlows: UInt64 { board.withLock { $0.flowReleaser }?.count ?? 0 }
+
   /// Takes back the listening.
   func stopFollowingFlows() -> Bool {
-    let tracker = board.withLock { board in board.flowTracker.take() }
+    let (tracker, releaser) = board.withLock { board in
+      (board.flowTracker.take(), board.flowReleaser.take())
+    }
+    releaser?.end()
     tracker?.end()
     return tracker != nil
   }

@@ -28,8 +28,13 @@ extension Bridge {
 
   /// Puts what was made ready in force; a worker that does not answer does so before its next packet.
   func commit() {
+    let number = board.withLock { board in
+      board.policyNumber = board.nextPolicyNumber
+      return board.policyNumber
+    }
     let answers = board.withLock { $0.workers }.map { worker in
       worker.mailbox.send { [stream] state in
+        state.flowUse.generation = number
         state.commit()
         // Read again: what was registered by a callout's factory, or before the worker was known.
         state.out.contexts.registeredNotifies = stream.registeredNotifies

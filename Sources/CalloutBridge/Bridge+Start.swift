@@ -142,6 +142,7 @@ extension Bridge {
     learnConntrack(policy)
     startObserver(field, epoch.value)
     try startWorkers(policy, field, epoch.value)
+    try startReleasing()
     do throws(BridgeError) {
       try prepare(policy)
     } catch {

@@ -55,6 +55,11 @@ public final class Bridge: Sendable {
     var observer: KernelObserver?
     var capture: CaptureSession?
     var flowTracker: FlowTracker?
+    var flowReleaser: FlowReleaser?
+    /// The number of the policy in force, as the marks of released flows have it.
+    var policyNumber: UInt32 = 0
+    /// The number of the policy that will come; never 0.
+    var nextPolicyNumber: UInt32 { policyNumber == .max ? 1 : policyNumber + 1 }
     /// The interfaces whose frames the MAC layers see.
     var interfaces = InterfaceNames([])
     var interfaceWatch: InterfaceWatch?

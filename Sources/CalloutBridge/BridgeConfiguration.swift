@@ -83,6 +83,9 @@ public struct BridgeConfiguration: Sendable, Hashable {
   public var sweepAfter = Duration.seconds(2)
   /// The most handles of one queue.
   public var maximumHandles = 1 << 20
+  /// The bits of the conntrack mark that say that all callouts have released a flow; nil: the kernel
+  /// is not told.
+  package var flowMark: FlowMark?
   /// A worker that does not answer for so long counts as stuck.
   package var patience = Duration.seconds(5)
   /// Where the epoch of the last start is kept; nil keeps none.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CalloutEngine
+internal import ConnectionTracking
 internal import Kernel
 internal import NetfilterQueue
 internal import PacketTagging
@@ -11,10 +12,15 @@ struct FlowUse {
   /// The flows of one worker that are followed at once.
   static let capacity = 1 << 16
 
-  /// Counts the policies; an authorization holds under one of them.
+  /// The number of the policy in force; an authorization holds under one of them.
   var generation: UInt32 = 0
   /// The packet that is decided asks for its flow, and a callout keeps it waiting.
   var isAuthorizing = false
+  /// A callout has ended the flow of the packet that is decided.
+  var isAborted = false
+  /// Which callouts can be asked about a flow, and who tells the kernel of those that none wants.
+  var reach = FlowReach()
+  var releaser: FlowReleaser?
 }
 
 extension Decision {
@@ -34,38 +40,43 @@ extension WorkerState {
   ) -> PacketTraits {
     out.isReauthorization = false
     flowUse.isAuthorizing = false
+    flowUse.isAborted = false
     let isLocal = hook == .input || hook == .output
     guard let key = FlowKey(layout) else {
       out.flow = -1
       return isLocal && !layout.isICMPError ? .firstOfFlow : []
     }
     var place = out.flows.meet(key, at: now)
-    let isForward = key.isForward(layout)
-    if place >= 0, !out.flows.hasBegun, beginsAnew(place, layout, isForward) {
-      let former = out.flows[place].connection
-      endFlow(place)
-      place = out.flows.meet(key, at: now)
-      if place >= 0 { out.flows[place].formerConnection = former }
-    }
     out.flow = place
     guard place >= 0 else { return isLocal ? .firstOfFlow : [] }
+    let isForward = key.isForward(layout)
+    // Read once: each look through the table's subscript copies the entry.
+    var flow = out.flows[place]
+    if !out.flows.hasBegun, Self.beginsAnew(flow, layout, isForward) {
+      endFlow(place)
+      place = out.flows.meet(key, at: now)
+      out.flow = place
+      guard place >= 0 else { return isLocal ? .firstOfFlow : [] }
+      out.flows[place].formerConnection = flow.connection
+      flow = out.flows[place]
+    }
+    flowUse.isAborted = flow.isAborted
     if out.flows.hasBegun {
       out.flows[place].isForward = isForward
       out.flows[place].device =
         metadata.outputDevice == 0 ? metadata.inputDevice : metadata.outputDevice
-    } else if isForward != out.flows[place].isForward {
-      out.flows[place].isAnswered = true
+    } else if isForward != flow.isForward {
+      if !flow.isAnswered { out.flows[place].isAnswered = true }
       return []
     }
     guard isLocal else { return [] }
-    if out.flows[place].opener == .unknown {
+    if flow.opener == .unknown {
       out.flows[place].opener = hook == .input ? .remote : .local
       if let user = metadata.userID { out.flows[place].userID = user }
       if let group = metadata.groupID { out.flows[place].groupID = group }
     }
     let authorization =
-      hook == .input
-      ? out.flows[place].acceptAuthorization : out.flows[place].connectAuthorization
+      hook == .input ? flow.acceptAuthorization : flow.connectAuthorization
     if authorization == flowUse.generation { return [] }
     out.isReauthorization = authorization != 0
     return .firstOfFlow
@@ -73,11 +84,12 @@ extension WorkerState {
 
   /// Whether a packet of a known flow is the first of another with the same ends: TCP's ports are used
   /// again before the kernel has told that the old connection has gone.
-  private func beginsAnew(_ place: Int32, _ layout: PacketLayout, _ isForward: Bool) -> Bool {
+  private static func beginsAnew(
+    _ flow: FlowEntry, _ layout: PacketLayout, _ isForward: Bool
+  ) -> Bool {
     guard layout.transportProtocol == .tcp, layout.tcpFlags.contains(.syn),
       !layout.tcpFlags.contains(.ack)
     else { return false }
-    let flow = out.flows[place]
     return flow.isAborted || flow.isAnswered && flow.isForward == isForward
   }
 
@@ -103,11 +115,35 @@ extension WorkerState {
 
   /// What is to be done when a packet has been decided.
   mutating func leaveFlow() {
-    out.hasReleased = false
+    if out.hasReleased {
+      handOver(out.flow)
+      out.hasReleased = false
+    }
     out.flow = -1
     out.isReauthorization = false
     flowUse.isAuthorizing = false
     if !out.flows.deletions.isEmpty { tellDeletions() }
+  }
+
+  /// Has the kernel let a flow's packets pass unseen if no callout wants them any more.
+  private mutating func handOver(_ place: Int32) {
+    guard let releaser = flowUse.releaser, place >= 0 else { return }
+    let flow = out.flows[place]
+    let isAuthorized =
+      (flow.connectAuthorization == flowUse.generation
+        || flow.acceptAuthorization == flowUse.generation)
+      && (flow.connectAuthorization == 0 || flow.connectAuthorization == flowUse.generation)
+      && (flow.acceptAuthorization == 0 || flow.acceptAuthorization == flowUse.generation)
+    guard !flow.isHandedOver, !flow.isAborted, flow.key.hasPorts,
+      !flowUse.reach.isWanted(flow, isAuthorized: isAuthorized)
+    else { return }
+    out.flows[place].isHandedOver = true
+    let (first, firstPort, second, secondPort) = flow.key.ends
+    var tuple = ConntrackTuple(
+      source: first, destination: second, transportProtocol: flow.key.transportProtocol,
+      sourcePort: firstPort, destinationPort: secondPort)
+    if !flow.isForward { tuple = tuple.reversed }
+    releaser.release(tuple, under: flowUse.generation)
   }
 
   /// Tells callouts of the contexts that have gone.
@@ -179,13 +215,13 @@ extension WorkerState {
     }
     tellDeletions()
     out.flowRules = next.flowRules
-    flowUse.generation = flowUse.generation == .max ? 1 : flowUse.generation + 1
     if next.followsFlows, !out.followsFlows {
       out.flows = FlowTable(capacity: FlowUse.capacity)
     } else if !next.followsFlows, out.followsFlows {
       out.flows = FlowTable(capacity: 0)
     }
     out.followsFlows = next.followsFlows
+    flowUse.reach = flowUse.releaser == nil ? FlowReach() : FlowReach(next.policy)
     out.flows.change { flow in
       flow.released = 0
       flow.isHandedOver = false
@@ -197,7 +233,10 @@ extension FlowEntry {
   /// Whether nothing has come for longer than the kernel itself would wait.
   fileprivate func isIdle(at now: UInt64) -> Bool {
     let seconds: UInt64 =
-      if connection == 0 {
+      if isHandedOver {
+        // Its packets are not seen: the kernel alone knows.
+        432_000
+      } else if connection == 0 {
         // Of what conntrack does not tell: WFP's 60 seconds, and an hour for TCP.
         key.isTCP ? 3600 : 60
       } else {

@@ -91,9 +91,7 @@ extension WorkerState {
     if isLooping { return settle(unsettled, .failing, packet, hook) }
     if out.followsFlows {
       traits.formUnion(meetFlow(layout, hook, packet.metadata))
-      if out.flow >= 0, out.flows[out.flow].isAborted {
-        return settle(unsettled, .aborted, packet, hook)
-      }
+      if flowUse.isAborted { return settle(unsettled, .aborted, packet, hook) }
     }
     let handle = out.packet.handle
     if policy.walks.isSeveral(hook, isIPv6: isIPv6) {

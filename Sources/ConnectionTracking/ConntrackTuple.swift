@@ -38,6 +38,16 @@ public struct ConntrackTuple: Sendable, Hashable, BitwiseCopyable {
   }
 }
 
+extension ConntrackTuple {
+  /// The other way round; of protocols without types alone.
+  public var reversed: ConntrackTuple {
+    ConntrackTuple(
+      source: destination, destination: source, transportProtocol: transportProtocol,
+      sourcePort: destinationPort, destinationPort: sourcePort, icmpType: icmpType,
+      icmpCode: icmpCode)
+  }
+}
+
 /// One connection that the kernel tracks.
 ///
 /// `struct nf_conn`.

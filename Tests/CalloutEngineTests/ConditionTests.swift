@@ -141,7 +141,9 @@ import Testing
       for field in [Field.userID, .groupID] {
         #expect(
           field.isAvailable(at: layer)
-            == ["outbound", "datagram"].contains { layer.name.hasPrefix($0) })
+            == ["outbound", "datagram", "ale-auth-connect", "ale-flow", "ale-endpoint"].contains {
+              layer.name.hasPrefix($0)
+            })
       }
       #expect(Field.flags.isAvailable(at: layer) == layer.acceptsFilters)
     }

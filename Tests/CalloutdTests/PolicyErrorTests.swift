@@ -171,7 +171,7 @@ struct WrongPolicy: Sendable, CustomTestStringConvertible {
     WrongPolicy(
       name: "a key of another type", text: "callouts:\n- { name: a, type: tag, log: 1/s }\n",
       errors: [
-        "2:25: error: unknown key \"log\", expected one of name, type, context, on-copy"
+        "2:25: error: unknown key \"log\", expected one of name, type, context, on-copy, packets-per-flow"
       ]),
     WrongPolicy(
       name: "a delay without time", text: "callouts:\n- { name: a, type: delay }\n",

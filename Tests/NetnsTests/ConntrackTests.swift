@@ -63,11 +63,16 @@ extension NetnsTests {
 
     @Test func `Nothing is tracked without a use, and the use leaves nothing`() throws {
       let client = DatagramSocket(port: 7104)
+      let tuple = ConntrackTuple(
+        source: IPAddress(127, 0, 0, 1), destination: IPAddress(127, 0, 0, 1),
+        transportProtocol: .udp, sourcePort: 7104, destinationPort: 7103)
+      var socket = try ConntrackSocket()
       client.send([1], to: "127.0.0.1", port: 7103)
-      #expect(try Shell.run("cat /proc/sys/net/netfilter/nf_conntrack_count") == "0\n")
+      #expect(throws: ConntrackError.notFound) { try socket.connection(of: tuple) }
       try ConntrackUse.begin(table: Self.table)
       client.send([1], to: "127.0.0.1", port: 7103)
-      #expect(try Shell.run("cat /proc/sys/net/netfilter/nf_conntrack_count") != "0\n")
+      #expect(try socket.connection(of: tuple).original == tuple)
+      #expect(try socket.connection(of: tuple.reversed).original == tuple)
       try ConntrackUse.end(table: Self.table)
       try ConntrackUse.end(table: Self.table)
       #expect(try Shell.run("nft list ruleset") == "")

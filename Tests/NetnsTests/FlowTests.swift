@@ -218,6 +218,39 @@ extension NetnsTests {
       }
     }
 
+    @Test func `A flow that every callout has released is marked in the kernel, and no other`()
+      async throws
+    {
+      try await withTopology { _ in
+        let bridge = makeBridge { $0.flowMark = FlowMark(mask: 0x00ff_0000) }
+        var policy = flowPolicy([.outboundTransportV4]) { packet, out in
+          if packet.sequence == 1 { out.permitRestOfFlow() }
+        }
+        policy.callouts.append(CalloutRegistration(name: "never") { ClosureCallout { _, _ in } })
+        policy.filters.append(
+          Filter(
+            name: "never", layer: .outboundTransportV4,
+            conditions: [Condition(.ipRemotePort, .equal(9))], action: .calloutInspection("never")))
+        try await running(bridge, policy) {
+          let (seven, nine) = (Receiver(in: "p1", port: 7), Receiver(in: "p1", port: 9))
+          for port: UInt16 in [7, 9] {
+            Sender(to: "10.9.1.2", port: port, from: 5000 + port).send(count: 3)
+          }
+          try await expectSoon { seven.count == 3 && nine.count == 3 }
+          try await expectSoon { bridge.releasedFlows == 1 }
+          // Policy 1 has the value 2.
+          let marked = try Shell.run("conntrack -L -p udp --mark 0x20000/0xff0000 2>/dev/null")
+          #expect(marked.contains("sport=5007") && !marked.contains("sport=5009"))
+          try await bridge.apply(policy)
+          Sender(to: "10.9.1.2", from: 5107).send(count: 2)
+          try await expectSoon { bridge.releasedFlows == 2 }
+          #expect(
+            try Shell.run("conntrack -L -p udp --mark 0x30000/0xff0000 2>/dev/null")
+              .contains("sport=5107"))
+        }
+      }
+    }
+
     @Test func `A flow that is aborted passes nothing more`() async throws {
       try await withTopology { _ in
         let deleted = Shared<[UInt64]>([])

@@ -66,9 +66,14 @@ public final class InspectCallout: Callout {
   public struct Configuration: Sendable, Hashable {
     /// At most so often over all workers; nil never.
     public var log: EventRate?
+    /// After so many packets of a flow it is not asked about that flow again; nil: always.
+    public var packetsPerFlow: UInt32?
 
     /// A configuration.
-    public init(log: EventRate? = nil) { self.log = log }
+    public init(log: EventRate? = nil, packetsPerFlow: UInt32? = nil) {
+      self.log = log
+      self.packetsPerFlow = packetsPerFlow
+    }
   }
 
   /// Takes a description; called on the packet path, so it must never wait.
@@ -120,8 +125,12 @@ public final class InspectCallout: Callout {
   ) -> CalloutRegistration {
     let gate = configuration.log.map { RateGate($0) }
     let revision = configuration.log.map { "inspect \($0.count)/\($0.period)" } ?? "inspect"
-    return CalloutRegistration(name: name, revision: revision) {
+    var registration = CalloutRegistration(
+      name: name, revision: "\(revision) \(configuration.packetsPerFlow ?? 0)"
+    ) {
       InspectCallout(name, gate, board.makeTally(), sink)
     }
+    registration.packetsPerFlow = configuration.packetsPerFlow
+    return registration
   }
 }

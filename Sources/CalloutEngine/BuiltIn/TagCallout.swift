@@ -23,12 +23,17 @@ public final class TagCallout: Callout {
     public var tag: ContextTag
     /// Who is told of the contexts' lives.
     public var notify: NotifyID
+    /// After so many packets of a flow it is not asked about that flow again; nil: always.
+    public var packetsPerFlow: UInt32?
 
     /// A configuration.
-    public init(context: Context, tag: ContextTag, notify: NotifyID = .none) {
+    public init(
+      context: Context, tag: ContextTag, notify: NotifyID = .none, packetsPerFlow: UInt32? = nil
+    ) {
       self.context = context
       self.tag = tag
       self.notify = notify
+      self.packetsPerFlow = packetsPerFlow
     }
   }
 
@@ -96,8 +101,11 @@ public final class TagCallout: Callout {
     let tag = configuration.tag
     let revision =
       "tag \(configuration.context) \(tag.rawValue) notify=\(configuration.notify.rawValue)"
-    return CalloutRegistration(name: name, revision: revision, tags: [tag]) {
+      + " \(configuration.packetsPerFlow ?? 0)"
+    var registration = CalloutRegistration(name: name, revision: revision, tags: [tag]) {
       TagCallout(configuration, sequence, board.makeTally())
     }
+    registration.packetsPerFlow = configuration.packetsPerFlow
+    return registration
   }
 }

@@ -18,6 +18,11 @@ extension Field {
     if layer.indicatesFrames { return index(at: layer) == nil ? .absent : .available }
     let isListed = index(at: layer) != nil
     if isListed, let reason = unavailability { return .unavailable(reason: reason) }
+    if layer.indicatesFlows {
+      if isOfFlows { return .available }
+      return isListed
+        ? .unavailable(reason: "no packet is at hand where flows are told of") : .absent
+    }
     let place = layer.base ?? layer
     guard place.indicatesPackets else { return .absent }
     if isListed { return .available }

@@ -34,20 +34,11 @@ public struct ClassifiedFlow: Sendable, BitwiseCopyable {
 
   /// The flow at `place` of a table, as `layer` shows it.
   package init(_ entry: FlowEntry, at layer: Layer) {
-    let key = entry.key
-    let version = IPVersion(rawValue: UInt8(truncatingIfNeeded: key.rest)) ?? .v4
-    func address(_ high: UInt64, _ low: UInt64) -> IPAddress {
-      version == .v6
-        ? IPAddress(high: high, low: low) : IPAddress(v4: UInt32(truncatingIfNeeded: low))
-    }
-    let first = address(key.firstHigh, key.firstLow)
-    let second = address(key.secondHigh, key.secondLow)
-    let firstPort = UInt16(truncatingIfNeeded: key.rest >> 32)
-    let secondPort = UInt16(truncatingIfNeeded: key.rest >> 16)
+    let (first, firstPort, second, secondPort) = entry.key.ends
     self.layer = layer
     id = entry.id
     isInbound = entry.opener == .remote
-    transportProtocol = IPProtocol(rawValue: UInt8(truncatingIfNeeded: key.rest >> 8))
+    transportProtocol = entry.key.transportProtocol
     // Who opened it sent from the first end, if it is a forward one.
     let isFirstLocal = entry.isForward != isInbound
     (localAddress, remoteAddress) = isFirstLocal ? (first, second) : (second, first)
@@ -79,5 +70,17 @@ extension ClassifiedFlow: Classifiable {
 
   private static func number(_ address: IPAddress) -> UInt128 {
     UInt128(address.high) << 64 | UInt128(address.low)
+  }
+}
+
+extension Field {
+  /// Whether flows have it, of which no packet is at hand.
+  var isOfFlows: Bool {
+    switch self {
+    case .ipProtocol, .ipLocalAddress, .ipRemoteAddress, .ipLocalPort, .ipRemotePort,
+      .interfaceIndex, .flags, .userID, .groupID:
+      true
+    default: false
+    }
   }
 }

@@ -56,14 +56,34 @@ public struct FlowKey: Sendable, Hashable, BitwiseCopyable {
     let source = layout.sourceAddress
     guard source.low == firstLow, source.high == firstHigh else { return false }
     let port = layout.echoIdentifier ?? layout.sourcePort
-    return port == UInt16(truncatingIfNeeded: rest >> 32)
+    return port == firstPort
+  }
+
+  var firstPort: UInt16 { UInt16(truncatingIfNeeded: rest >> 32) }
+  var secondPort: UInt16 { UInt16(truncatingIfNeeded: rest >> 16) }
+  var protocolNumber: UInt8 { UInt8(truncatingIfNeeded: rest >> 8) }
+
+  /// Its ends as a packet from the first to the second has them.
+  package var ends: (first: IPAddress, firstPort: UInt16, second: IPAddress, secondPort: UInt16) {
+    (address(firstHigh, firstLow), firstPort, address(secondHigh, secondLow), secondPort)
+  }
+
+  /// The transport protocol.
+  package var transportProtocol: IPProtocol { IPProtocol(rawValue: protocolNumber) }
+
+  private func address(_ high: UInt64, _ low: UInt64) -> IPAddress {
+    isIPv6
+      ? IPAddress(high: high, low: low) : IPAddress(v4: UInt32(truncatingIfNeeded: low))
   }
 
   /// Whether the flow is of IPv6.
   package var isIPv6: Bool { UInt8(truncatingIfNeeded: rest) == IPVersion.v6.rawValue }
 
+  /// Whether its ends are ports: it is of TCP or UDP.
+  package var hasPorts: Bool { isTCP || protocolNumber == IPProtocol.udp.rawValue }
+
   /// Whether the flow is of TCP.
-  package var isTCP: Bool { UInt8(truncatingIfNeeded: rest >> 8) == IPProtocol.tcp.rawValue }
+  package var isTCP: Bool { protocolNumber == IPProtocol.tcp.rawValue }
 
   /// A number that spreads flows evenly; keys that are chosen to collide share it only by chance,
   /// since `seed` is nobody's to know.

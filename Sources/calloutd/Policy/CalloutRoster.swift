@@ -51,11 +51,13 @@ struct CalloutRoster: Sendable {
     var tag: ContextTag?
     let registration: CalloutRegistration
     switch spec.kind {
-    case .tag(let context, let onCopy):
+    case .tag(let context, let onCopy, let packetsPerFlow):
       let new = tags.makeTag(named: spec.name, onCopy: onCopy)
       tag = new
       registration = TagCallout.registration(
-        name: spec.name, TagCallout.Configuration(context: context, tag: new), counting: board)
+        name: spec.name,
+        TagCallout.Configuration(context: context, tag: new, packetsPerFlow: packetsPerFlow),
+        counting: board)
     case .inspect(let configuration):
       registration = InspectCallout.registration(
         name: spec.name, configuration, counting: board, sink: sink)

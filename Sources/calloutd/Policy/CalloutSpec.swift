@@ -8,7 +8,7 @@ internal import Yams
 struct CalloutSpec: Sendable {
   /// What it does.
   enum Kind: Sendable, Hashable {
-    case tag(context: TagCallout.Context, onCopy: CopyDisposition)
+    case tag(context: TagCallout.Context, onCopy: CopyDisposition, packetsPerFlow: UInt32? = nil)
     case inspect(InspectCallout.Configuration)
     case delay(DelayCallout.Configuration)
     case rewrite(RewriteCallout.Configuration)
@@ -62,6 +62,7 @@ struct CalloutDraft {
   var context = TagCallout.Context.flowHash
   var onCopy = CopyDisposition.share
   var log: EventRate?
+  var packetsPerFlow: UInt32?
   var time = Duration.zero
   var thenPermits = true
   var change = HeaderChange()
@@ -96,6 +97,13 @@ struct CalloutType {
 
   static var names: String { all.map(\.name).joined(separator: ", ") }
 
+  private static var packetsPerFlow: SchemaKey<CalloutDraft> {
+    SchemaKey(
+      "packets-per-flow", SchemaValue<UInt32>.number(1...1_000_000).optional.or("all", nil),
+      into: \.packetsPerFlow, default: "all",
+      "after so many it permits the rest of the flow unseen")
+  }
+
   private static var permitOrBlock: SchemaValue<Bool> {
     .choice([("permit", true), ("block", false)])
   }
@@ -111,16 +119,22 @@ struct CalloutType {
           SchemaKey(
             "on-copy", .copyDisposition, into: \.onCopy, default: "share",
             "what becomes of it when the kernel copies the packet"),
+          packetsPerFlow,
         ],
-        finish: { .tag(context: $0.context, onCopy: $0.onCopy) }),
+        finish: {
+          .tag(context: $0.context, onCopy: $0.onCopy, packetsPerFlow: $0.packetsPerFlow)
+        }),
       CalloutType(
         name: "inspect", purpose: "counts packets and logs some",
         keys: [
           SchemaKey(
             "log", SchemaValue<EventRate>.rate.optional.or("none", nil), into: \.log,
-            default: "none", "how many packets are logged at most")
+            default: "none", "how many packets are logged at most"),
+          packetsPerFlow,
         ],
-        finish: { .inspect(InspectCallout.Configuration(log: $0.log)) }),
+        finish: {
+          .inspect(InspectCallout.Configuration(log: $0.log, packetsPerFlow: $0.packetsPerFlow))
+        }),
       CalloutType(
         name: "delay", purpose: "keeps each packet waiting",
         keys: [
