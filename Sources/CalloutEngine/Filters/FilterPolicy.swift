@@ -37,7 +37,12 @@ public struct FilterPolicy: Sendable {
   }
 
   /// The layers at which there are filters.
-  public var layers: Set<Layer> { Set(filters.map(\.layer)) }
+  public var layers: Set<Layer> {
+    var numbers = [Bool](repeating: false, count: Layer.tableSize)
+    // By index: workers ask, and there can be very many filters to retain.
+    for index in filters.indices { numbers[Int(filters[index].layer.rawValue)] = true }
+    return Set(Layer.allCases.filter { numbers[Int($0.rawValue)] })
+  }
 }
 
 /// Why a policy cannot be put in force; the one in force stays.
