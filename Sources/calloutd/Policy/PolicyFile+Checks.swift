@@ -80,7 +80,7 @@ extension PolicyFile {
         case .unknownSublayer: spec.positions.sublayer
         case .unknownCallout: spec.positions.callout
         case .layerHasNoPackets: spec.positions.layer
-        case .typeMismatch: value ?? place
+        case .typeMismatch, .matchTypeMismatch, .invalidRange: value ?? place
         case .fieldNotAtLayer, .duplicate, .unknownProvider, .foreignObject: place
         }
       problems.report("\(error)", at: position)
