@@ -60,6 +60,10 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
   case fieldNotAtLayer(filter: String, field: String, layer: String, instead: String?)
   /// The condition's value is not of the field's type. `STATUS_FWP_TYPE_MISMATCH`.
   case typeMismatch(filter: String, field: String, expected: String)
+  /// Values of the field's type cannot be compared so. `STATUS_FWP_MATCH_TYPE_MISMATCH`.
+  case matchTypeMismatch(filter: String, field: String, expected: String)
+  /// A range ends before it begins. `STATUS_FWP_INVALID_RANGE`.
+  case invalidRange(filter: String, field: String)
   /// The filter cannot have these flags. `STATUS_FWP_INVALID_FLAGS`.
   case invalidFlags(filter: String, flags: String, reason: String)
   /// No packets are indicated at this layer. `STATUS_FWP_INCOMPATIBLE_LAYER`.
@@ -86,6 +90,10 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
         + (instead.map { "; use \($0)" } ?? "")
     case .typeMismatch(let filter, let field, let expected):
       "filter \"\(filter)\": \(field) takes \(expected)"
+    case .matchTypeMismatch(let filter, let field, let expected):
+      "filter \"\(filter)\": \(field) takes \(expected)"
+    case .invalidRange(let filter, let field):
+      "filter \"\(filter)\": \(field) takes a range whose first value is not above its last"
     case .invalidFlags(let filter, let flags, let reason):
       "filter \"\(filter)\" cannot be \(flags): \(reason)"
     case .layerHasNoPackets(let filter, let layer):
