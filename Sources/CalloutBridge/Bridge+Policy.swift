@@ -11,11 +11,13 @@ extension Bridge {
   /// Has each worker make `policy` ready, the first one first: its callouts may refuse.
   func prepare(_ policy: CompiledPolicy) throws(BridgeError) {
     learnConntrack(policy)
+    let news = CalloutNews(
+      from: board.withLock { $0.policy?.policy } ?? FilterPolicy(), to: policy.policy)
     for (shard, worker) in board.withLock({ $0.workers }).enumerated() {
       let options = queueOptions(configuration.firstQueue + UInt16(shard), policy)
       let answer = worker.mailbox.ask { state -> BridgeError? in
         do throws(BridgeError) {
-          try state.prepare(policy, options)
+          try state.prepare(policy, options, news)
           return nil
         } catch {
           return error

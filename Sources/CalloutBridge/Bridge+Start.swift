@@ -38,7 +38,7 @@ extension Bridge {
 
   /// Puts another policy in force at once; on an error the running one stays.
   ///
-  /// Base chains are never touched: only the contents of ours are replaced, in one transaction.
+  /// What sessions have added stays. Base chains are never touched: only the contents of ours are replaced, in one transaction.
   /// With `interfaces` the MAC layers see the frames of these from now on, else of those they saw.
   public func apply(
     _ policy: FilterPolicy, interfaces: [String]? = nil

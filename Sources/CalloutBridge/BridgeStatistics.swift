@@ -89,6 +89,8 @@ public struct QueueStatistics: Sendable {
   public var rewritten: UInt64 = 0
   /// Rewrites that were refused.
   public var rewritesRefused: UInt64 = 0
+  /// Blocks by callouts of packets that a higher sublayer had permitted for good.
+  public var vetoes: UInt64 = 0
   /// Verdicts that the kernel took.
   public var verdicts: UInt64 = 0
   /// Messages they took.

@@ -30,6 +30,7 @@ extension WorkerState {
     result.malformedMessages = counters.malformedMessages
     result.rewritten = counters.rewritten
     result.rewritesRefused = out.events.rewritesRefused
+    result.vetoes = out.events.vetoes
     result.verdictsUnsent = socket.verdicts.unsentCount
     result.verdicts =
       socket.verdicts.verdictCount &- counters.verdictErrors &- result.verdictsUnsent

@@ -12,7 +12,9 @@ struct PreparedPolicy {
   var options: QueueOptions
   /// The options of the policy in force.
   var oldOptions: QueueOptions
-  /// What callouts were told, to be taken back.
+  /// What callouts are told.
+  var news: CalloutNews
+  /// What they were told, to be taken back.
   var announced: [(callout: Callout, filter: Filter)]
 }
 
@@ -21,7 +23,9 @@ extension WorkerState {
   /// Makes `new` ready; a callout may refuse it.
   ///
   /// On an error nothing has changed.
-  mutating func prepare(_ new: CompiledPolicy, _ options: QueueOptions) throws(BridgeError) {
+  mutating func prepare(
+    _ new: CompiledPolicy, _ options: QueueOptions, _ news: CalloutNews
+  ) throws(BridgeError) {
     let oldOptions = socket.options
     // Enough for both policies.
     try reconfigure(oldOptions.union(options))
@@ -33,10 +37,11 @@ extension WorkerState {
       instances.append(known.map { callouts[$0] } ?? registration.makeInstance())
     }
     prepared = PreparedPolicy(
-      policy: new, callouts: instances, options: options, oldOptions: oldOptions, announced: [])
+      policy: new, callouts: instances, options: options, oldOptions: oldOptions, news: news,
+      announced: [])
     guard shard == 0 else { return }
     do {
-      try announce(new, instances)
+      try announce(news, new, instances)
     } catch {
       abandon()
       throw error
@@ -46,7 +51,7 @@ extension WorkerState {
   /// Puts the policy that was made ready in force.
   mutating func commit() {
     guard let new = prepared.take() else { return }
-    if shard == 0 { announceDeletions(new.policy) }
+    if shard == 0 { announceDeletions(new.news) }
     let kept = Set(new.policy.callouts.flatMap(\.tags))
     for tag in Set(policy.callouts.flatMap(\.tags)).subtracting(kept) {
       _ = out.contexts.removeAll(tag, reason: .ownerGone)
@@ -93,30 +98,28 @@ extension WorkerState {
 
   /// Tells callouts which filters will come; one that refuses stops the whole change.
   private mutating func announce(
-    _ new: CompiledPolicy, _ instances: [Callout]
+    _ news: CalloutNews, _ new: CompiledPolicy, _ instances: [Callout]
   ) throws(BridgeError) {
-    let before = Set(policy.policy.filters)
-    for filter in new.policy.filters where !before.contains(filter) {
-      guard let name = filter.action.callout,
-        let index = new.callouts.firstIndex(where: { $0.name == name })
-      else { continue }
-      do {
-        try instances[index].filterChanged(.added(filter), with: new.policy.context(of: filter))
-      } catch {
-        throw .filterRefused(callout: name, reason: "\(error)")
+    for item in news.added {
+      guard let index = new.callouts.firstIndex(where: { $0.name == item.callout }) else {
+        continue
       }
-      prepared?.announced.append((instances[index], filter))
+      do {
+        try instances[index].filterChanged(.added(item.filter), with: item.context)
+      } catch {
+        throw .filterRefused(callout: item.callout, reason: "\(error)")
+      }
+      prepared?.announced.append((instances[index], item.filter))
     }
   }
 
   /// Tells callouts which filters have gone; that cannot be refused.
-  private func announceDeletions(_ new: CompiledPolicy) {
-    let after = Set(new.policy.filters)
-    for filter in policy.policy.filters where !after.contains(filter) {
-      guard let name = filter.action.callout,
-        let index = policy.callouts.firstIndex(where: { $0.name == name })
-      else { continue }
-      try? callouts[index].filterChanged(.deleted(filter), with: nil)
+  private func announceDeletions(_ news: CalloutNews) {
+    for item in news.deleted {
+      guard let index = policy.callouts.firstIndex(where: { $0.name == item.callout }) else {
+        continue
+      }
+      try? callouts[index].filterChanged(.deleted(item.filter), with: nil)
     }
   }
 }

@@ -83,16 +83,41 @@ extension Classification {
   ) -> Decision {
     var decision = Decision()
     let layer = policy.layers[Int(packet.layer.rawValue)]
-    var position = layer.first
+    begin(packet, layer, policy)
+    var position = next(from: layer.first, packet, layer, policy)
     while position < layer.end {
       let filter = policy.filters[position]
-      position += 1
-      guard Self.matches(packet, filter, policy) else { continue }
       let number = Int(filter.filter)
       if number < hits.count { hits[number] &+= 1 }
-      if ask(filter, packet, callouts, &decision) { position = Int(filter.nextSublayer) }
+      let ends = ask(filter, packet, callouts, &decision)
+      position = next(
+        from: ends ? Int(filter.nextSublayer) : position + 1, packet, layer, policy)
     }
     return decision
+  }
+
+  /// Prepares to look up the filters that match a packet.
+  @inline(__always)
+  mutating func begin<Subject: Classifiable & ~Copyable & ~Escapable>(
+    _ packet: borrowing Subject, _ layer: CompiledPolicy.LayerFilters,
+    _ policy: borrowing CompiledPolicy
+  ) {
+    if layer.node >= 0 { search.begin(packet, layer, policy) }
+  }
+
+  /// The place of the first filter that matches, at `position` or behind; the layer's end if none
+  /// does.
+  @inline(__always)
+  mutating func next<Subject: Classifiable & ~Copyable & ~Escapable>(
+    from position: Int, _ packet: borrowing Subject, _ layer: CompiledPolicy.LayerFilters,
+    _ policy: borrowing CompiledPolicy
+  ) -> Int {
+    if layer.node >= 0 { return search.next(from: position, until: layer.end, policy) }
+    var position = position
+    while position < layer.end, !Self.matches(packet, policy.filters[position], policy) {
+      position += 1
+    }
+    return position
   }
 
   /// True if the filter ended its sublayer.
@@ -128,7 +153,9 @@ extension Classification {
   }
 
   /// Takes the callout's answer as far as the filter's type and its rights allow.
-  func settle(_ filter: CompiledPolicy.CompiledFilter, _ decision: inout Decision) -> Bool {
+  mutating func settle(
+    _ filter: CompiledPolicy.CompiledFilter, _ decision: inout Decision
+  ) -> Bool {
     if filter.action == .calloutInspection { return false }
     let outcome: Decision.Outcome
     switch answer {
@@ -145,7 +172,9 @@ extension Classification {
     }
     var isHard = clearsWrite
     if filter.isHard, case .permit = outcome { isHard = true }
+    let wasBlocked = decision.blocks
     decision.combine(outcome, filter, isHard: isHard, isCallout: true)
+    if !canWrite, !wasBlocked, decision.blocks { events.vetoes &+= 1 }
     return true
   }
 
@@ -162,7 +191,7 @@ extension Classification {
       while true {
         let condition = policy.conditions[position]
         position += 1
-        if let value, condition.accepts(value) { accepted = true }
+        if let value, condition.accepts(value, policy.sets) { accepted = true }
         if condition.endsGroup { break }
       }
       if !accepted { return false }

@@ -50,6 +50,10 @@ public struct FixedArray<Element: BitwiseCopyable & Sendable>: ~Copyable, @unche
     return true
   }
 
+  /// Empties the array; its memory stays.
+  @inlinable
+  public mutating func removeAll() { filled = 0 }
+
   /// Has the element at `index`, if there is one, brought into the cache for a change that is near.
   public func prefetch(_ index: Int) {
     guard index >= 0, index < filled else { return }

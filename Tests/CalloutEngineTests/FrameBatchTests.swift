@@ -268,12 +268,18 @@ import Testing
         ("vector", ScriptedFrames(.vector, single: one, chain: all)),
       ]
       let frames = Self.frames(6)
-      try bench.adoptFrames(filters, sublayers: Self.bands, allowsBatches: true, scripts)
-      let batch = try bench.decideBatch(frames).decisions
-      let hits = bench.hits
-      bench.hits = hits.map { _ in 0 }
-      let alone = try frames.map { try bench.decideFrame($0).text }
-      #expect(batch == alone && hits == bench.hits, "\(filters)")
+      var found: [[String]] = []
+      var hits: [[UInt64]] = []
+      for fewFilters in [.max, 0] {
+        try bench.adoptFrames(
+          filters, sublayers: Self.bands, allowsBatches: true, fewFilters: fewFilters, scripts)
+        found.append(try bench.decideBatch(frames).decisions)
+        hits.append(bench.hits)
+        bench.hits = bench.hits.map { _ in 0 }
+        found.append(try frames.map { try bench.decideFrame($0).text })
+        hits.append(bench.hits)
+      }
+      #expect(Set(found).count == 1 && Set(hits).count == 1, "\(filters)")
     }
   }
 }

@@ -67,14 +67,14 @@ extension Bench {
   /// Puts filters in force that ask these callouts.
   func adoptFrames(
     _ filters: [Filter], sublayers: [Sublayer] = [], allowsBatches: Bool = false,
-    _ scripts: [(String, ScriptedFrames)] = []
+    fewFilters: Int = FilterCompiler.fewFilters, _ scripts: [(String, ScriptedFrames)] = []
   ) throws {
     policy = try CompiledPolicy(
       FilterPolicy(
         sublayers: sublayers,
         callouts: scripts.map { name, _ in
           CalloutRegistration(name: name, allowsL2BatchClassify: allowsBatches) { Callout() }
-        }, filters: filters))
+        }, filters: filters), fewFilters: fewFilters)
     callouts = scripts.map(\.1)
     hits = [UInt64](repeating: 0, count: filters.count)
   }

@@ -45,10 +45,16 @@ struct RandomWorld {
     if case .address = field.valueType, pick([true, false]) {
       let address = IPAddress(v4: UInt32(truncatingIfNeeded: value))
       let prefix = IPPrefix(address, length: pick([0, 8, 23, 24, 30, 31, 32]))
-      if let prefix { return Condition(field, .prefix(prefix)) }
+      if let prefix { return Condition(field, pick([.prefix(prefix), .notPrefix(prefix)])) }
     }
     let bits = UInt32(truncatingIfNeeded: value)
-    switch (field.valueType, Int.random(in: 0..<6, using: &random)) {
+    switch (field.valueType, Int.random(in: 0..<11, using: &random)) {
+    case (.address, 0): return Condition(field, .masked(value & 0xff0000ff, mask: 0xff0000ff))
+    case (_, 6): return Condition(field, .notEqual(value))
+    case (_, 7): return Condition(field, .greater(value))
+    case (_, 8): return Condition(field, .less(value))
+    case (_, 9): return Condition(field, .greaterOrEqual(value))
+    case (_, 10): return Condition(field, .lessOrEqual(value))
     case (.address, _): return Condition(field, .equal(value))
     case (_, 0): return Condition(field, .flagsAllSet(bits))
     case (_, 1): return Condition(field, .flagsAnySet(bits))
@@ -114,8 +120,14 @@ enum SlowMatcher {
   static func accepts(_ match: Condition.Match, _ value: UInt128) -> Bool {
     switch match {
     case .equal(let wanted): value == wanted
+    case .notEqual(let other): value != other
+    case .greater(let other): value > other
+    case .less(let other): value < other
+    case .greaterOrEqual(let other): value >= other
+    case .lessOrEqual(let other): value <= other
     case .range(let low, let high): (low...high).contains(value)
     case .prefix(let prefix): prefix.contains(IPAddress(v4: UInt32(value)))
+    case .notPrefix(let prefix): !prefix.contains(IPAddress(v4: UInt32(value)))
     case .masked(let wanted, let mask): value & mask == wanted
     case .flagsAllSet(let bits): (0..<32).allSatisfy { bits >> $0 & 1 == 0 || value >> $0 & 1 == 1 }
     case .flagsAnySet(let bits): (0..<32).contains { bits >> $0 & 1 == 1 && value >> $0 & 1 == 1 }

@@ -32,6 +32,53 @@ struct FramePolicyTests {
     } catch { return "\(error)" }
   }
 
+  @Test func `a list of values is a set, and every match of WFP has its name`() throws {
+    let prefix = try #require(IPPrefix("10.0.0.0/8"))
+    for (text, expected, shown) in [
+      (
+        "{ field: ip-remote-port, match: equal, value: [53, 853] }",
+        [.equal(53), .equal(853)], "ip-remote-port 53"
+      ),
+      (
+        "{ field: ip-remote-port, match: range, value: [[1, 2], [8, 9]] }",
+        [.range(1, 2), .range(8, 9)], "ip-remote-port 1-2"
+      ),
+      (
+        "{ field: ip-remote-address, match: prefix, value: [10.0.0.0/8, 10.0.0.0/8] }",
+        [.prefix(prefix), .prefix(prefix)], "ip-remote-address 10.0.0.0/8"
+      ),
+      (
+        "{ field: ip-remote-address, match: not-prefix, value: 10.0.0.0/8 }",
+        [.notPrefix(prefix)], "ip-remote-address not 10.0.0.0/8"
+      ),
+      (
+        "{ field: ip-remote-address, match: masked, value: 10.9.9.1/255.0.0.255 }",
+        [.masked(0x0a00_0001, mask: 0xff00_00ff)], "ip-remote-address 10.0.0.1/255.0.0.255"
+      ),
+      (
+        "{ field: ip-protocol, match: not-equal, value: tcp }", [.notEqual(6)],
+        "ip-protocol not tcp"
+      ),
+      (
+        "{ field: ip-remote-port, match: greater, value: 9 }", [.greater(9)],
+        "ip-remote-port above 9"
+      ),
+      ("{ field: ip-remote-port, match: less, value: 9 }", [.less(9)], "ip-remote-port below 9"),
+      (
+        "{ field: ip-remote-port, match: greater-or-equal, value: 9 }", [.greaterOrEqual(9)],
+        "ip-remote-port from 9"
+      ),
+      (
+        "{ field: ip-remote-port, match: less-or-equal, value: 9 }", [.lessOrEqual(9)],
+        "ip-remote-port up to 9"
+      ),
+    ] as [(String, [Condition.Match], String)] {
+      let found = try conditions(text, layer: "outbound-transport-v4")
+      #expect(found.map(\.match) == expected, "\(text)")
+      #expect(found.first?.policyText == shown)
+    }
+  }
+
   @Test func `values of frames' fields are read and shown`() throws {
     let address = MACAddress(rawValue: 0x0200_5e10_0001)
     for (text, expected, shown) in [

@@ -272,8 +272,21 @@ struct WrongPolicy: Sendable, CustomTestStringConvertible {
       "flags of an address", "{ field: ip-local-address, match: flags-all-set, value: 1 }",
       ["6:61: error: found a match of flags, expected equal, range or prefix"]),
     .filter(
-      "a list of values", "{ field: ip-protocol, match: equal, value: [tcp, udp] }",
-      ["6:48: error: found a list, expected a protocol's number up to 255 or its name"]),
+      "a list of values that none may be",
+      "{ field: ip-protocol, match: not-equal, value: [tcp, udp] }",
+      ["6:52: error: found a list, expected one value: conditions on one field are or-ed"]),
+    .filter(
+      "a wrong value in a set", "{ field: ip-protocol, match: equal, value: [tcp, upd] }",
+      ["6:54: error: found \"upd\", expected a protocol's number up to 255 or its name"]),
+    .filter(
+      "an empty set", "{ field: ip-protocol, match: equal, value: [] }",
+      ["6:48: error: found a list, expected at least one value"]),
+    .filter(
+      "an order of flags", "{ field: flags, match: greater, value: fragment }",
+      ["6:44: error: found \"fragment\", expected another match: flags have no order"]),
+    .filter(
+      "all but the prefix of a port", "{ field: ip-remote-port, match: not-prefix, value: 1/8 }",
+      ["6:56: error: found the match not-prefix, expected another: ip-remote-port is no IP"]),
     WrongPolicy(
       name: "a field that the layer does not have",
       text: "filters:\n- name: f\n  layer: ipforward-v4\n  action: permit\n  conditions:\n"

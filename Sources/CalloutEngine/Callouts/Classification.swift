@@ -43,6 +43,8 @@ public struct Classification: ~Copyable {
   package var place: UInt64 = 0
   /// The frames of the chain that a callout is asked about.
   var selection = FrameSelection()
+  /// Where the filters are looked up that can match.
+  var search = FilterSearch()
   package var events = CalloutEvents()
   /// The flows of the packets, and which of them the packet is of, -1 of none.
   package var flows = FlowTable(capacity: 0)
@@ -256,4 +258,6 @@ package struct CalloutEvents: BitwiseCopyable {
   package var rewritesRefused: UInt64 = 0
   /// Repeats and pends of frames, which cannot be done.
   package var answersRefused: UInt64 = 0
+  /// Blocks of what a higher sublayer had permitted for good.
+  package var vetoes: UInt64 = 0
 }

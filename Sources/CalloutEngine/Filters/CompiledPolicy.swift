@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Kernel
 package import PacketTagging
-internal import PacketViews
 
 /// A policy as the packet path walks it: flat arrays, sorted once.
 package final class CompiledPolicy: Sendable {
@@ -9,6 +9,11 @@ package final class CompiledPolicy: Sendable {
   struct LayerFilters: BitwiseCopyable {
     var first = 0
     var end = 0
+    /// The node of the index that leads to them, -1 if they are so few that each is tried.
+    var node = -1
+    /// The fields that they test, by slot.
+    var firstField = 0
+    var endField = 0
   }
 
   struct CompiledFilter: BitwiseCopyable {
@@ -34,6 +39,10 @@ package final class CompiledPolicy: Sendable {
   let layers: [LayerFilters]
   let filters: [CompiledFilter]
   let conditions: [CompiledCondition]
+  /// The ranges of conditions that accept many.
+  let sets: [ValueRange]
+  let fields: [Field]
+  let index: FilterIndex
   /// The callouts, in the order of their numbers.
   package let callouts: [CalloutRegistration]
   /// The policy that was compiled.
@@ -49,7 +58,11 @@ package final class CompiledPolicy: Sendable {
   }
 
   /// Checks and compiles a policy.
-  package init(_ policy: FilterPolicy) throws(PolicyError) {
+  ///
+  /// At layers with up to `fewFilters` filters each of them is tried.
+  package init(
+    _ policy: FilterPolicy, fewFilters: Int = FilterCompiler.fewFilters
+  ) throws(PolicyError) {
     self.policy = policy
     callouts = policy.callouts
     try policy.checkObjects()
@@ -61,159 +74,44 @@ package final class CompiledPolicy: Sendable {
     for callout in policy.addedCallouts { numbers[callout.name] = -1 }
     for (number, callout) in policy.callouts.enumerated() { numbers[callout.name] = Int32(number) }
 
-    var layers = [LayerFilters](repeating: LayerFilters(), count: Layer.tableSize)
-    var filters: [CompiledFilter] = []
-    var conditions: [CompiledCondition] = []
-    for (layer, indices) in Dictionary(
-      grouping: policy.filters.indices.filter { policy.filters[$0].isAtWork(numbers) },
-      by: { policy.filters[$0].layer })
-    {
-      let sorted = try Self.sort(indices, policy, weights)
-      let first = filters.count
-      try Self.compile(sorted, policy, numbers, &filters, &conditions)
-      layers[Int(layer.rawValue)] = LayerFilters(first: first, end: filters.count)
-    }
+    var compiler = FilterCompiler(policy, weights, numbers, fewFilters)
+    for layer in Layer.allCases { try compiler.compile(layer) }
+    let layers = compiler.layers
     self.layers = layers
     walks = LayerWalks { layer in
       let filters = layers[Int(layer.rawValue)]
       return filters.end > filters.first
     }
-    self.filters = filters
-    self.conditions = conditions
+    filters = compiler.filters
+    conditions = compiler.conditions
+    sets = compiler.sets
+    fields = compiler.fields
+    index = compiler.builder.index
+  }
+
+  /// Whether a filter accepts the values of a packet.
+  @inline(__always)
+  func accepts(_ values: borrowing FixedArray<UInt128?>, _ filter: CompiledFilter) -> Bool {
+    var position = Int(filter.firstCondition)
+    let end = Int(filter.endCondition)
+    while position < end {
+      guard let value = values[Int(conditions[position].slot)] else { return false }
+      var accepted = false
+      while true {
+        let condition = conditions[position]
+        position += 1
+        if condition.accepts(value, sets) { accepted = true }
+        if condition.endsGroup { break }
+      }
+      if !accepted { return false }
+    }
+    return true
   }
 
   private static func requireUnique(_ names: [String], _ kind: String) throws(PolicyError) {
     var seen: Set<String> = []
     for name in names where !seen.insert(name).inserted {
       throw .duplicate(kind: kind, name: name)
-    }
-  }
-
-  private static func sort(
-    _ indices: [Int], _ policy: FilterPolicy, _ weights: [String: UInt16]
-  ) throws(PolicyError) -> [Int] {
-    for index in indices {
-      let filter = policy.filters[index]
-      if weights[filter.sublayer] == nil {
-        throw .unknownSublayer(filter: filter.name, sublayer: filter.sublayer)
-      }
-    }
-    // Equal weights keep the policy's order.
-    return indices.sorted { left, right in
-      let (a, b) = (policy.filters[left], policy.filters[right])
-      let (wa, wb) = (weights[a.sublayer] ?? 0, weights[b.sublayer] ?? 0)
-      if wa != wb { return wa > wb }
-      if a.sublayer != b.sublayer { return a.sublayer < b.sublayer }
-      if a.effectiveWeight != b.effectiveWeight { return a.effectiveWeight > b.effectiveWeight }
-      return left < right
-    }
-  }
-
-  private static func compile(
-    _ sorted: [Int], _ policy: FilterPolicy, _ numbers: [String: Int32],
-    _ filters: inout [CompiledFilter], _ conditions: inout [CompiledCondition]
-  ) throws(PolicyError) {
-    let first = filters.count
-    for (position, index) in sorted.enumerated() {
-      let filter = policy.filters[index]
-      try check(filter)
-      var compiled = CompiledFilter(
-        action: .permit, endsSublayer: false, isHard: filter.flags.contains(.clearActionRight),
-        callout: -1, filter: Int32(index), context: filter.context.number,
-        firstCondition: Int32(conditions.count), endCondition: 0, nextSublayer: 0)
-      if let name = filter.action.callout {
-        guard let number = numbers[name] else {
-          throw .unknownCallout(filter: filter.name, callout: name)
-        }
-        compiled.callout = number
-      }
-      let isCalled = compiled.callout >= 0
-      compiled.action =
-        switch isCalled ? filter.action : filter.actionWithoutCallout ?? filter.action {
-        case .permit: .permit
-        case .block: .block
-        case .calloutTerminating: .calloutTerminating
-        case .calloutInspection: .calloutInspection
-        case .calloutUnknown: .calloutUnknown
-        }
-      if compiled.action == .block { compiled.isHard = true }
-      let groups = Dictionary(grouping: filter.conditions, by: \.field)
-      for (_, group) in groups.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-        for (number, condition) in group.enumerated() {
-          conditions.append(
-            CompiledCondition(condition, endsGroup: number == group.count - 1))
-        }
-      }
-      compiled.endCondition = Int32(conditions.count)
-      compiled.endsSublayer =
-        position == sorted.count - 1
-        || policy.filters[sorted[position + 1]].sublayer != filter.sublayer
-      filters.append(compiled)
-    }
-    var next = Int32(filters.count)
-    for position in (first..<filters.count).reversed() {
-      if filters[position].endsSublayer { next = Int32(position) + 1 }
-      filters[position].nextSublayer = next
-    }
-  }
-
-  private static func check(_ filter: Filter) throws(PolicyError) {
-    guard filter.layer.acceptsFilters else {
-      throw .layerHasNoPackets(filter: filter.name, layer: filter.layer.name)
-    }
-    if filter.layer.isDiscard {
-      guard case .calloutInspection = filter.action else {
-        throw .inspectionOnly(filter: filter.name, layer: filter.layer.name)
-      }
-    }
-    for condition in filter.conditions {
-      switch condition.field.availability(at: filter.layer) {
-      case .available: break
-      case .unavailable(let reason):
-        throw .fieldUnavailable(
-          filter: filter.name, field: condition.field.name, layer: filter.layer.name,
-          reason: reason)
-      case .absent:
-        throw .fieldNotAtLayer(
-          filter: filter.name, field: condition.field.name, layer: filter.layer.name,
-          instead: condition.field.substitute(at: filter.layer))
-      }
-      try check(condition, filter)
-    }
-  }
-
-  private static func check(_ condition: Condition, _ filter: Filter) throws(PolicyError) {
-    func mismatch(_ expected: String) -> PolicyError {
-      .typeMismatch(filter: filter.name, field: condition.field.name, expected: expected)
-    }
-    let limit: UInt128
-    switch condition.field.valueType {
-    case .integer(let bits): limit = (1 << UInt128(bits)) - 1
-    case .address: limit = filter.layer.isIPv6 ? .max : 0xffff_ffff
-    case .macAddress: limit = 0xffff_ffff_ffff
-    case .flags: limit = 0xffff_ffff
-    }
-    switch condition.match {
-    case .equal(let value):
-      guard value <= limit else { throw mismatch("a value of at most \(limit)") }
-    case .range(let low, let high):
-      guard low <= high else { throw mismatch("a range whose first value is not above its last") }
-      guard high <= limit else { throw mismatch("values of at most \(limit)") }
-    case .prefix(let prefix):
-      guard condition.field.valueType == .address else { throw mismatch("no prefix") }
-      guard (prefix.address.version == .v6) == filter.layer.isIPv6 else {
-        throw mismatch("an address of the layer's family")
-      }
-    case .masked(let value, let mask):
-      guard condition.field.valueType != .address else { throw mismatch("a prefix, no mask") }
-      guard mask <= limit, value & ~mask == 0 else {
-        throw mismatch("a mask of at most \(limit) and a value without bits outside of it")
-      }
-    case .flagsAllSet, .flagsAnySet, .flagsNoneSet:
-      switch condition.field.valueType {
-      case .address, .macAddress: throw mismatch("no flags")
-      case .integer, .flags: break
-      }
     }
   }
 }

@@ -14,10 +14,22 @@ public struct Condition: Sendable, Hashable {
   public enum Match: Sendable, Hashable {
     /// The value is this one.
     case equal(UInt128)
+    /// The value is another one.
+    case notEqual(UInt128)
+    /// The value is above this one.
+    case greater(UInt128)
+    /// The value is below this one.
+    case less(UInt128)
+    /// The value is this one or above.
+    case greaterOrEqual(UInt128)
+    /// The value is this one or below.
+    case lessOrEqual(UInt128)
     /// The value lies between the two, both included.
     case range(UInt128, UInt128)
     /// The address lies in the prefix.
     case prefix(IPPrefix)
+    /// The address does not lie in the prefix.
+    case notPrefix(IPPrefix)
     /// The bits of the mask are those of the value; the value has no others.
     case masked(UInt128, mask: UInt128)
     /// All these bits are set.
@@ -63,10 +75,14 @@ public struct Condition: Sendable, Hashable {
 
 /// A condition as the packet path tests it.
 struct CompiledCondition: BitwiseCopyable {
-  enum Test: UInt8, BitwiseCopyable { case range, masked, anySet }
+  enum Test: UInt8, BitwiseCopyable { case range, outside, masked, anySet, set }
+  /// For `set`, where the first range is.
   var low: UInt128
+  /// For `set`, where the last range ends.
   var high: UInt128
   var field: Field
+  /// Where a search keeps the field's value.
+  var slot: Int32 = 0
   var test: Test
   /// The last of the conditions on one field.
   var endsGroup: Bool
@@ -76,14 +92,16 @@ struct CompiledCondition: BitwiseCopyable {
     self.endsGroup = endsGroup
     switch condition.match {
     case .equal(let value): (test, low, high) = (.range, value, value)
+    case .notEqual(let value): (test, low, high) = (.outside, value, value)
+    case .greater(let value): (test, low, high) = (.outside, 0, value)
+    case .less(let value): (test, low, high) = (.outside, value, .max)
+    case .greaterOrEqual(let value): (test, low, high) = (.range, value, .max)
+    case .lessOrEqual(let value): (test, low, high) = (.range, 0, value)
     case .range(let first, let last): (test, low, high) = (.range, first, last)
     case .prefix(let prefix):
-      let width = prefix.address.version == .v4 ? 32 : 128
-      let all: UInt128 = width == 32 ? 0xffff_ffff : .max
-      let mask =
-        prefix.length == 0 ? 0 : all & ~((UInt128(1) << UInt128(width - prefix.length)) &- 1)
-      let value = UInt128(prefix.address.high) << 64 | UInt128(prefix.address.low)
-      (test, low, high) = (.masked, value & mask, mask)
+      (test, low, high) = (.range, prefix.values.lowerBound, prefix.values.upperBound)
+    case .notPrefix(let prefix):
+      (test, low, high) = (.outside, prefix.values.lowerBound, prefix.values.upperBound)
     case .masked(let value, let mask): (test, low, high) = (.masked, value, mask)
     case .flagsAllSet(let bits): (test, low, high) = (.masked, UInt128(bits), UInt128(bits))
     case .flagsAnySet(let bits): (test, low, high) = (.anySet, 0, UInt128(bits))
@@ -91,10 +109,21 @@ struct CompiledCondition: BitwiseCopyable {
     }
   }
 
+  /// One range, or all the ranges at a place in the policy.
+  init(_ field: Field, _ test: Test, _ low: UInt128, _ high: UInt128) {
+    self.field = field
+    self.test = test
+    self.low = low
+    self.high = high
+    endsGroup = false
+  }
+
   @inline(__always)
-  func accepts(_ value: UInt128) -> Bool {
+  func accepts(_ value: UInt128, _ sets: borrowing [ValueRange] = []) -> Bool {
     switch test {
+    case .set: ValueRange.contains(value, sets, from: Int(low), to: Int(high))
     case .range: value >= low && value <= high
+    case .outside: value < low || value > high
     case .masked: value & high == low
     case .anySet: value & high != 0
     }

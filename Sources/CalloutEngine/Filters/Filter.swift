@@ -140,19 +140,30 @@ public struct Filter: Sendable, Hashable {
   }
 
   /// Grows with the bits that the conditions fix; below 2^60.
+  ///
+  /// Of several conditions on one field the least telling counts: any of them is enough.
   private var specificity: UInt64 {
-    var bits: UInt64 = 0
+    guard conditions.count > 1 else { return conditions.first?.match.fixedBits ?? 0 }
+    var least: [Field: UInt64] = [:]
     for condition in conditions {
-      switch condition.match {
-      case .equal: bits += 128
-      case .prefix(let prefix):
-        bits += UInt64(prefix.length) * 128 / UInt64(prefix.address.bitWidth)
-      case .masked(_, let mask): bits += UInt64(mask.nonzeroBitCount)
-      case .range: bits += 64
-      case .flagsAllSet(let set), .flagsAnySet(let set), .flagsNoneSet(let set):
-        bits += UInt64(set.nonzeroBitCount)
-      }
+      let bits = condition.match.fixedBits
+      least[condition.field] = min(least[condition.field] ?? bits, bits)
     }
-    return min(bits, 1 << 60 - 1)
+    return least.values.reduce(0, +)
+  }
+}
+
+extension Condition.Match {
+  /// How many bits the match fixes, of 128 for a value as a whole.
+  fileprivate var fixedBits: UInt64 {
+    switch self {
+    case .equal: 128
+    case .prefix(let prefix): UInt64(prefix.length) * 128 / UInt64(prefix.address.bitWidth)
+    case .masked(_, let mask): UInt64(mask.nonzeroBitCount)
+    case .range, .greater, .less, .greaterOrEqual, .lessOrEqual: 64
+    case .notEqual, .notPrefix: 1
+    case .flagsAllSet(let set), .flagsAnySet(let set), .flagsNoneSet(let set):
+      UInt64(set.nonzeroBitCount)
+    }
   }
 }

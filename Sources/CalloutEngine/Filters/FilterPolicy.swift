@@ -37,7 +37,12 @@ public struct FilterPolicy: Sendable {
   }
 
   /// The layers at which there are filters.
-  public var layers: Set<Layer> { Set(filters.map(\.layer)) }
+  public var layers: Set<Layer> {
+    var numbers = [Bool](repeating: false, count: Layer.tableSize)
+    // By index: workers ask, and there can be very many filters to retain.
+    for index in filters.indices { numbers[Int(filters[index].layer.rawValue)] = true }
+    return Set(Layer.allCases.filter { numbers[Int($0.rawValue)] })
+  }
 }
 
 /// Why a policy cannot be put in force; the one in force stays.
@@ -57,6 +62,10 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
   case fieldUnavailable(filter: String, field: String, layer: String, reason: String)
   /// The condition's value is not of the field's type. `STATUS_FWP_TYPE_MISMATCH`.
   case typeMismatch(filter: String, field: String, expected: String)
+  /// Values of the field's type cannot be compared so. `STATUS_FWP_MATCH_TYPE_MISMATCH`.
+  case matchTypeMismatch(filter: String, field: String, expected: String)
+  /// A range ends before it begins. `STATUS_FWP_INVALID_RANGE`.
+  case invalidRange(filter: String, field: String)
   /// The filter cannot have these flags. `STATUS_FWP_INVALID_FLAGS`.
   case invalidFlags(filter: String, flags: String, reason: String)
   /// No packets are indicated at this layer. `STATUS_FWP_INCOMPATIBLE_LAYER`.
@@ -87,6 +96,10 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
       "filter \"\(filter)\": \(field) is not known of packets at \(layer): \(reason)"
     case .typeMismatch(let filter, let field, let expected):
       "filter \"\(filter)\": \(field) takes \(expected)"
+    case .matchTypeMismatch(let filter, let field, let expected):
+      "filter \"\(filter)\": \(field) takes \(expected)"
+    case .invalidRange(let filter, let field):
+      "filter \"\(filter)\": \(field) takes a range whose first value is not above its last"
     case .invalidFlags(let filter, let flags, let reason):
       "filter \"\(filter)\" cannot be \(flags): \(reason)"
     case .layerHasNoPackets(let filter, let layer):

@@ -11,32 +11,47 @@ package struct ValueRanges: Sendable, Hashable {
   /// The largest value that the field can have.
   package let limit: UInt128
 
-  /// How many ranges a mask may come to; more can only be said by a test of the mask.
+  /// How many ranges a mask may come to if nobody says otherwise; more can only be said by a test of
+  /// the mask.
   package static let mostOfMask = 256
 
   /// What the conditions, all on one field, accept together; nil if only a mask test can say it.
-  package init?(_ conditions: some Sequence<Condition>, upTo limit: UInt128) {
+  package init?(
+    _ conditions: some Sequence<Condition>, upTo limit: UInt128, mostOfMask: Int = mostOfMask
+  ) {
     var all: [ClosedRange<UInt128>] = []
     for condition in conditions {
-      guard let part = ValueRanges(condition.match, upTo: limit) else { return nil }
+      guard let part = ValueRanges(condition.match, upTo: limit, mostOfMask) else { return nil }
       all += part.ranges
     }
     self.init(joining: all, upTo: limit)
   }
 
   /// What one match accepts; nil if only a mask test can say it.
-  package init?(_ match: Condition.Match, upTo limit: UInt128) {
+  package init?(
+    _ match: Condition.Match, upTo limit: UInt128, _ mostOfMask: Int = mostOfMask
+  ) {
     switch match {
     case .equal(let value): self.init(joining: [value...value], upTo: limit)
     case .range(let low, let high):
       self.init(joining: low <= high ? [low...high] : [], upTo: limit)
+    case .greaterOrEqual(let value): self.init(joining: [value...(.max)], upTo: limit)
+    case .lessOrEqual(let value): self.init(joining: [0...value], upTo: limit)
     case .prefix(let prefix): self.init(joining: [prefix.values], upTo: limit)
-    case .masked(let value, let mask): self.init(masked: value, mask, upTo: limit)
+    case .notEqual(let value):
+      self = ValueRanges(joining: [value...value], upTo: limit).complement
+    case .greater(let value): self = ValueRanges(joining: [0...value], upTo: limit).complement
+    case .less(let value): self = ValueRanges(joining: [value...(.max)], upTo: limit).complement
+    case .notPrefix(let prefix):
+      self = ValueRanges(joining: [prefix.values], upTo: limit).complement
+    case .masked(let value, let mask): self.init(masked: value, mask, upTo: limit, mostOfMask)
     case .flagsAllSet(let bits):
-      self.init(masked: UInt128(bits), UInt128(bits), upTo: limit)
-    case .flagsNoneSet(let bits): self.init(masked: 0, UInt128(bits), upTo: limit)
+      self.init(masked: UInt128(bits), UInt128(bits), upTo: limit, mostOfMask)
+    case .flagsNoneSet(let bits): self.init(masked: 0, UInt128(bits), upTo: limit, mostOfMask)
     case .flagsAnySet(let bits):
-      guard let none = ValueRanges(masked: 0, UInt128(bits), upTo: limit) else { return nil }
+      guard let none = ValueRanges(masked: 0, UInt128(bits), upTo: limit, mostOfMask) else {
+        return nil
+      }
       self = none.complement
     }
   }
@@ -58,7 +73,7 @@ package struct ValueRanges: Sendable, Hashable {
   }
 
   /// The values that have the bits of `value` where `mask` has ones.
-  private init?(masked value: UInt128, _ mask: UInt128, upTo limit: UInt128) {
+  private init?(masked value: UInt128, _ mask: UInt128, upTo limit: UInt128, _ most: Int) {
     guard value & ~mask == 0, value <= limit else {
       self.init(joining: [], upTo: limit)
       return
@@ -68,7 +83,7 @@ package struct ValueRanges: Sendable, Hashable {
     // Below the lowest bit of the mask all values lie side by side.
     let run = lowest >= 128 ? limit : limit & ((1 << lowest) - 1)
     let free = limit & ~mask & ~run
-    guard free.nonzeroBitCount <= Self.mostOfMask.trailingZeroBitCount else { return nil }
+    guard free.nonzeroBitCount < 16, 1 << free.nonzeroBitCount <= most else { return nil }
     var all: [ClosedRange<UInt128>] = []
     var bits: UInt128 = 0
     repeat {
@@ -101,6 +116,24 @@ package struct ValueRanges: Sendable, Hashable {
       if ranges[middle].upperBound < value { low = middle + 1 } else { high = middle }
     }
     return low < ranges.count && ranges[low].contains(value)
+  }
+}
+
+/// A closed range of values.
+struct ValueRange: BitwiseCopyable, Sendable {
+  var low: UInt128
+  var high: UInt128
+
+  /// Whether one of some ranges, which are in order, has the value.
+  static func contains(
+    _ value: UInt128, _ ranges: borrowing [ValueRange], from first: Int, to end: Int
+  ) -> Bool {
+    var (low, high) = (first, end)
+    while low < high {
+      let middle = (low + high) / 2
+      if ranges[middle].high < value { low = middle + 1 } else { high = middle }
+    }
+    return low < end && ranges[low].low <= value
   }
 }
 

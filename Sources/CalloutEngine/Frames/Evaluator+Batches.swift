@@ -22,15 +22,20 @@ extension Classification {
     selection.reserve(batch.capacity)
     for index in batch.progress.indices {
       batch.progress[index] = FrameBatch.Progress(position: filters.first)
+      advance(index, to: filters.first, &batch, in: memory, at: layer, policy)
     }
-    for position in filters.first..<filters.end {
+    while true {
+      let position = batch.nextPosition(filters.end)
+      guard position < filters.end else { break }
       let filter = policy.filters[position]
       let form = filter.callout < 0 ? .single : forms[Int(filter.callout)]
       batch.members.removeAll(keepingCapacity: true)
       batch.finalMembers.removeAll(keepingCapacity: true)
-      for index in batch.progress.indices where batch.progress[index].position <= position {
+      batch.arrived.removeAll(keepingCapacity: true)
+      for index in batch.progress.indices where batch.progress[index].position == position {
+        batch.arrived.append(index)
+        batch.progress[index].position = position + 1
         let frame = Self.frame(index, of: batch, in: memory, at: layer)
-        guard Self.matches(frame, filter, policy) else { continue }
         let number = Int(filter.filter)
         if number < hits.count { hits[number] &+= 1 }
         if form == .single {
@@ -55,8 +60,23 @@ extension Classification {
         swap(&batch.members, &batch.finalMembers)
         askChain(filter, form, &batch, isFinal: true, memory, layer, callouts)
       }
+      for index in batch.arrived {
+        advance(
+          index, to: batch.progress[index].position, &batch, in: memory, at: layer, policy)
+      }
     }
     isDiverted = false
+  }
+
+  /// Has a frame of the batch wait at the next filter that it matches.
+  private mutating func advance(
+    _ index: Int, to position: Int, _ batch: inout FrameBatch, in memory: RawSpan,
+    at layer: Layer, _ policy: borrowing CompiledPolicy
+  ) {
+    let filters = policy.layers[Int(layer.rawValue)]
+    let frame = Self.frame(index, of: batch, in: memory, at: layer)
+    begin(frame, filters, policy)
+    batch.progress[index].position = next(from: position, frame, filters, policy)
   }
 
   /// Where no callout takes several frames at once.

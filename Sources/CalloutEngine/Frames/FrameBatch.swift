@@ -27,6 +27,8 @@ package struct FrameBatch: ~Copyable {
   var members: [Int] = []
   /// Those of them whose decision is final already.
   var finalMembers: [Int] = []
+  /// The frames that match the filter at hand.
+  var arrived: [Int] = []
 
   package init(capacity: Int) {
     self.capacity = max(capacity, 1)
@@ -37,6 +39,7 @@ package struct FrameBatch: ~Copyable {
     chain.reserveCapacity(self.capacity)
     members.reserveCapacity(self.capacity)
     finalMembers.reserveCapacity(self.capacity)
+    arrived.reserveCapacity(self.capacity)
   }
 
   /// How many frames it holds.
@@ -64,6 +67,13 @@ package struct FrameBatch: ~Copyable {
     packets.removeAll(keepingCapacity: true)
     rewritten.removeAll(keepingCapacity: true)
     progress.removeAll(keepingCapacity: true)
+  }
+
+  /// The first place at which a frame waits, at most `end`.
+  func nextPosition(_ end: Int) -> Int {
+    var next = end
+    for frame in progress { next = min(next, frame.position) }
+    return next
   }
 
   /// What became of the frame at `index`; permitted if there is none.

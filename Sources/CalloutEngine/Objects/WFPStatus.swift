@@ -58,6 +58,8 @@ extension PolicyError {
     case .duplicate: .alreadyExists
     case .fieldNotAtLayer, .fieldUnavailable: .conditionNotFound
     case .typeMismatch: .typeMismatch
+    case .matchTypeMismatch: .matchTypeMismatch
+    case .invalidRange: .invalidRange
     case .invalidFlags: .invalidFlags
     case .layerHasNoPackets: .incompatibleLayer
     case .inspectionOnly: .actionIncompatibleWithLayer

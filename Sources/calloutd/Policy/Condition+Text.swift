@@ -8,8 +8,14 @@ extension Condition {
   var policyText: String {
     switch match {
     case .equal(let value): "\(field.name) \(text(value))"
+    case .notEqual(let value): "\(field.name) not \(text(value))"
+    case .greater(let value): "\(field.name) above \(text(value))"
+    case .less(let value): "\(field.name) below \(text(value))"
+    case .greaterOrEqual(let value): "\(field.name) from \(text(value))"
+    case .lessOrEqual(let value): "\(field.name) up to \(text(value))"
     case .range(let low, let high): "\(field.name) \(text(low))-\(text(high))"
     case .prefix(let prefix): "\(field.name) \(prefix)"
+    case .notPrefix(let prefix): "\(field.name) not \(prefix)"
     case .masked(let value, let mask): "\(field.name) \(masked(value, mask))"
     case .flagsAllSet(let bits): "\(field.name) all of \(names(bits))"
     case .flagsAnySet(let bits): "\(field.name) any of \(names(bits))"
@@ -34,6 +40,7 @@ extension Condition {
   }
 
   private func masked(_ value: UInt128, _ mask: UInt128) -> String {
+    if field.valueType == .address { return "\(text(value))/\(text(mask))" }
     guard field.valueType == .macAddress else {
       return "\(text(value))/0x" + String(mask, radix: 16)
     }

@@ -26,6 +26,39 @@ extension ConditionDraft {
     }
   }
 
+  /// The condition that a value lies between two.
+  func range(
+    _ node: Node, _ field: Field, _ layer: Layer?, _ reader: inout PolicyReader
+  ) -> Condition? {
+    guard case .sequence(let list) = node, list.count == 2, let first = list.first,
+      let last = list.last, field.valueType != .flags
+    else {
+      let expected =
+        field.valueType == .flags
+        ? "another match: flags have no order" : "a list of two: [first, last]"
+      reader.problems.report(node, isNot: expected)
+      return nil
+    }
+    guard let low = number(first, field, layer, &reader),
+      let high = number(last, field, layer, &reader)
+    else { return nil }
+    return Condition(field, .range(low, high))
+  }
+
+  /// The condition that an address does not begin as given.
+  func notPrefix(
+    _ node: Node, _ field: Field, _ layer: Layer?, _ reader: inout PolicyReader
+  ) -> Condition? {
+    guard field.valueType == .address else {
+      reader.problems.report(
+        "found the match not-prefix, expected another: \(field.name) is no IP address",
+        at: node.position)
+      return nil
+    }
+    guard case .prefix(let prefix) = prefix(node, field, layer, &reader)?.match else { return nil }
+    return Condition(field, .notPrefix(prefix))
+  }
+
   /// The condition that an address begins as given.
   func prefix(
     _ node: Node, _ field: Field, _ layer: Layer?, _ reader: inout PolicyReader
@@ -61,11 +94,24 @@ extension ConditionDraft {
     _ node: Node, _ field: Field, _ layer: Layer?, _ reader: inout PolicyReader
   ) -> Condition? {
     switch field.valueType {
-    case .address, .flags:
+    case .flags:
       reader.problems.report(
         "found the match masked, expected another: \(field.name) takes no mask",
         at: node.position)
       return nil
+    case .address:
+      let parts = node.plainText?.split(separator: "/", omittingEmptySubsequences: false) ?? []
+      guard parts.count == 2, let value = IPAddress(String(parts[0])),
+        let mask = IPAddress(String(parts[1])), value.version == mask.version
+      else {
+        reader.problems.report(
+          node, isNot: "an address and a mask such as 10.0.0.1/255.0.0.255")
+        return nil
+      }
+      guard isRightFamily(value, layer, node, &reader) else { return nil }
+      let bits = UInt128(mask.high) << 64 | UInt128(mask.low)
+      let number = UInt128(value.high) << 64 | UInt128(value.low)
+      return Condition(field, .masked(number & bits, mask: bits))
     case .integer, .macAddress:
       let parts = node.plainText?.split(separator: "/", omittingEmptySubsequences: false) ?? []
       guard parts.count == 2, let value = field.value(String(parts[0])),

@@ -11,14 +11,21 @@ enum MatchName: String, CaseIterable {
   case flagsAllSet = "flags-all-set"
   case flagsAnySet = "flags-any-set"
   case flagsNoneSet = "flags-none-set"
+  case notEqual = "not-equal"
+  case notPrefix = "not-prefix"
+  case greater, less
+  case greaterOrEqual = "greater-or-equal"
+  case lessOrEqual = "less-or-equal"
 
   /// What value the match takes.
   var takes: String {
     switch self {
-    case .equal: "one value"
-    case .range: "[first, last]"
-    case .prefix: "address/length"
-    case .masked: "value/mask"
+    case .equal: "a value, or a list: any of them"
+    case .range: "[first, last], or a list of such"
+    case .prefix: "address/length, or a list of such"
+    case .masked: "value/mask, or a list of such"
+    case .notEqual, .greater, .less, .greaterOrEqual, .lessOrEqual: "one value"
+    case .notPrefix: "address/length"
     case .flagsAllSet, .flagsAnySet, .flagsNoneSet: "names in a list, or a mask"
     }
   }
@@ -55,33 +62,68 @@ struct ConditionDraft {
     return draft
   }
 
-  /// The condition for packets of `layer`, or nil with the reason reported.
-  func resolve(at layer: Layer?, _ reader: inout PolicyReader) -> Condition? {
+  /// The conditions for packets of `layer`, or nil with the reason reported.
+  ///
+  /// A list of values is a set: as many conditions, of which one must hold.
+  func resolve(at layer: Layer?, _ reader: inout PolicyReader) -> [Condition]? {
     guard let field, let match, let value else { return nil }
+    let nodes = values(value, match, field)
+    guard !nodes.isEmpty else {
+      reader.problems.report(value, isNot: "at least one value")
+      return nil
+    }
+    var conditions: [Condition] = []
+    for node in nodes {
+      guard let condition = resolve(node, match, field, layer, &reader) else { return nil }
+      conditions.append(condition)
+    }
+    return conditions
+  }
+
+  /// The values of a set; the value itself where it is none.
+  private func values(_ value: Node, _ match: MatchName, _ field: Field) -> [Node] {
+    guard case .sequence(let list) = value else { return [value] }
     switch match {
-    case .equal:
+    case .equal, .masked: return field.valueType == .flags ? [value] : Array(list)
+    case .prefix: return Array(list)
+    case .range:
+      if case .sequence = list.first { return Array(list) }
+      return [value]
+    default: return [value]
+    }
+  }
+
+  private func resolve(
+    _ value: Node, _ match: MatchName, _ field: Field, _ layer: Layer?,
+    _ reader: inout PolicyReader
+  ) -> Condition? {
+    func single(_ make: (UInt128) -> Condition.Match) -> Condition? {
+      number(value, field, layer, &reader).map { Condition(field, make($0)) }
+    }
+    func ordered(_ make: (UInt128) -> Condition.Match) -> Condition? {
+      guard field.valueType != .flags else {
+        reader.problems.report(value, isNot: "another match: flags have no order")
+        return nil
+      }
+      return single(make)
+    }
+    switch match {
+    case .equal: return single { .equal($0) }
+    case .notEqual:
       if case .sequence = value, field.valueType != .flags {
         reader.problems.report(
-          "found a list, expected \(field.expected); for several values give several conditions",
-          at: value.position)
+          "found a list, expected one value: conditions on one field are or-ed, and every value "
+            + "is unlike one of two; give the ranges between them", at: value.position)
         return nil
       }
-      return number(value, field, layer, &reader).map { Condition(field, .equal($0)) }
-    case .range:
-      guard case .sequence(let list) = value, list.count == 2, let first = list.first,
-        let last = list.last, field.valueType != .flags
-      else {
-        let expected =
-          field.valueType == .flags
-          ? "another match: flags have no order" : "a list of two: [first, last]"
-        reader.problems.report(value, isNot: expected)
-        return nil
-      }
-      guard let low = number(first, field, layer, &reader),
-        let high = number(last, field, layer, &reader)
-      else { return nil }
-      return Condition(field, .range(low, high))
+      return single { .notEqual($0) }
+    case .greater: return ordered { .greater($0) }
+    case .less: return ordered { .less($0) }
+    case .greaterOrEqual: return ordered { .greaterOrEqual($0) }
+    case .lessOrEqual: return ordered { .lessOrEqual($0) }
+    case .range: return range(value, field, layer, &reader)
     case .prefix: return prefix(value, field, layer, &reader)
+    case .notPrefix: return notPrefix(value, field, layer, &reader)
     case .masked: return masked(value, field, layer, &reader)
     case .flagsAllSet: return bits(value, field, &reader).map { Condition(field, .flagsAllSet($0)) }
     case .flagsAnySet: return bits(value, field, &reader).map { Condition(field, .flagsAnySet($0)) }

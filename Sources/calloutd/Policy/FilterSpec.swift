@@ -34,12 +34,13 @@ struct FilterSpec: Sendable {
       (reader.value(of: key, in: node) ?? node).position
     }
     let action = draft.resolveAction(node, &reader)
-    let conditions = draft.conditions.compactMap { draft in
+    let sets = draft.conditions.compactMap { draft in
       draft.resolve(at: self.layer(of: node, reader), &reader).map { (draft, $0) }
     }
-    guard let layer = draft.layer, let action, conditions.count == draft.conditions.count,
+    guard let layer = draft.layer, let action, sets.count == draft.conditions.count,
       !draft.name.isEmpty
     else { return nil }
+    let conditions = sets.flatMap { draft, set in set.map { (draft, $0) } }
     return FilterSpec(
       filter: Filter(
         name: draft.name, key: draft.key, layer: layer, sublayer: draft.sublayer,

@@ -117,7 +117,7 @@ extension PolicyFile {
         case .unknownSublayer: spec.positions.sublayer
         case .unknownCallout: spec.positions.callout
         case .layerHasNoPackets, .inspectionOnly: spec.positions.layer
-        case .typeMismatch: value ?? place
+        case .typeMismatch, .matchTypeMismatch, .invalidRange: value ?? place
         case .invalidFlags: spec.positions.flags
         case .unknownProvider: spec.positions.provider
         case .unknownProviderContext: spec.positions.context
