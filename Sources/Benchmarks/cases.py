@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
+import filters
 import frames
 import namespace
 from build import OUTPUT
@@ -327,5 +328,6 @@ CASES: dict[str, Callable[[Workbench], list[Entry]]] = {
     "l2-allocations": frames.l2_allocations,
     "l2-bulk-tcp": frames.l2_bulk_tcp,
     "l2-ping": frames.l2_ping,
+    "filters": filters.filters,
 }
 DEFAULT_CASES = tuple(name for name in CASES if name != "tagged-full-copy")
