@@ -99,6 +99,7 @@ demo: deps release ## shows the lives of real packets (root)
 
 bench: deps-bench release ## packets per CPU-second beside other NFQUEUE programs (root); BENCH="--case …"
 	@$(SWIFT) build -c release --static-swift-stdlib --product frame-batches
+	@$(SWIFT) build -c release --static-swift-stdlib --product filter-cost
 	@$(PYTHON) -B Sources/Benchmarks/bench.py $(BENCH)
 
 mutants: deps ## breaks the sources as Tests/rows.md says: each test named there must fail; ROWS=F3,F8

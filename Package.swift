@@ -128,6 +128,10 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/Benchmarks/FrameBatches", swiftSettings: settings),
+    .executableTarget(
+      name: "filter-cost",
+      dependencies: ["CalloutEngine", "Kernel", "PacketTagging", "PacketViews"],
+      path: "Sources/Benchmarks/FilterCost", swiftSettings: settings),
 
     // Tests.
     .target(

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
+import filters
 import frames
 import kernel_filters
 import namespace
@@ -377,5 +378,6 @@ CASES: dict[str, Callable[[Workbench], list[Entry]]] = {
     "l2-bulk-tcp": frames.l2_bulk_tcp,
     "l2-ping": frames.l2_ping,
     "kernel-filters-tcp": kernel_filters.kernel_filters_tcp,
+    "filters": filters.filters,
 }
 DEFAULT_CASES = tuple(name for name in CASES if name != "tagged-full-copy")

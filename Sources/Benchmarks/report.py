@@ -56,6 +56,9 @@ TARGETS: dict[tuple[str, str | None], Target] = {
     ("queue/allocations", None): Target(0.0005),
     ("l2/allocations", None): Target(0.0005),
     ("queue/memory", None): Target(128),
+    ("filters/10000", None): Target(1000),
+    ("filters/10000", "filters/10"): Target(1 / 3, is_ratio=True),
+    ("filters/compile-100000", None): Target(2),
 }
 
 

@@ -25,6 +25,8 @@ public struct ControlRequest: Codable, Sendable, Hashable {
     case reload
     /// Injects frames: an `InjectionLine` for each run of them that ended alike.
     case inject
+    /// What the policy makes of a packet: an `ExplainReport` for each layer.
+    case explain
   }
 
   /// The longest request, its newline included, in bytes.
@@ -42,17 +44,20 @@ public struct ControlRequest: Codable, Sendable, Hashable {
   public var snap: UInt32?
   /// What is to be injected.
   public var injection: InjectionRequest?
+  /// What is to be explained.
+  public var explain: ExplainRequest?
 
   /// A request.
   public init(
     _ command: Command, tag: String? = nil, count: Int? = nil, snap: UInt32? = nil,
-    injection: InjectionRequest? = nil
+    injection: InjectionRequest? = nil, explain: ExplainRequest? = nil
   ) {
     self.command = command.rawValue
     self.tag = tag
     self.count = count
     self.snap = snap
     self.injection = injection
+    self.explain = explain
   }
 }
 

@@ -13,7 +13,7 @@ struct Calloutctl: ParsableCommand {
     version: calloutVersion,
     subcommands: [
       StatusCommand.self, QueuesCommand.self, TagsCommand.self, EventsCommand.self,
-      TraceCommand.self, CaptureCommand.self, InjectCommand.self,
+      TraceCommand.self, CaptureCommand.self, InjectCommand.self, ExplainCommand.self,
       FiltersCommand.self, CalloutsCommand.self, ReloadCommand.self,
     ])
 }

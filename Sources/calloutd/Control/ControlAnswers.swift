@@ -45,6 +45,17 @@ struct ControlAnswers: Sendable {
       let layers = snapshot.roster.policy(of: snapshot.file).injectableLayers
       let answer = InjectionAnswer(bridge: daemon.bridge, layers: layers)
       return try encode(try await answer.lines(for: injection))
+    case .explain:
+      guard let explain = request.explain else {
+        throw ControlFailure(.malformedRequest, "the key explain is missing")
+      }
+      let snapshot = daemon.snapshot
+      let live = snapshot.roster.policy(of: snapshot.file)
+      let policy: CompiledPolicy
+      do { policy = try CompiledPolicy(live, fewFilters: .max) } catch {
+        throw ControlFailure(.failed, "\(error)")
+      }
+      return try encode(try ExplainAnswer(policy: policy).lines(for: explain))
     case .events, .capture: return []
     }
   }
