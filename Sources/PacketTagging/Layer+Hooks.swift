@@ -51,6 +51,9 @@ extension Layer {
     }
   }
 
+  /// Whether nothing can be decided here: what is shown has been dropped, or is no packet.
+  public var isInspectionOnly: Bool { isDiscard || indicatesFlows }
+
   /// Whether the layer shows what was dropped, and can decide nothing.
   @inlinable public var isDiscard: Bool { rawValue < 56 && rawValue & 1 != 0 }
 

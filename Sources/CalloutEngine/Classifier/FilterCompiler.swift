@@ -172,7 +172,7 @@ package struct FilterCompiler {
     guard filter.layer.acceptsFilters else {
       throw .layerHasNoPackets(filter: filter.name, layer: filter.layer.name)
     }
-    if filter.layer.isDiscard {
+    if filter.layer.isInspectionOnly {
       guard case .calloutInspection = filter.action else {
         throw .inspectionOnly(filter: filter.name, layer: filter.layer.name)
       }

@@ -21,7 +21,7 @@ extension Field {
     if layer.indicatesFlows {
       if isOfFlows { return .available }
       return isListed
-        ? .unavailable(reason: "no packet is at hand where flows are told of") : .absent
+        ? .unavailable(reason: "a flow tells its device's number; match interface-index") : .absent
     }
     let place = layer.base ?? layer
     guard place.indicatesPackets else { return .absent }

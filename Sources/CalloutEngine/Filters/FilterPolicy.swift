@@ -105,8 +105,8 @@ public enum PolicyError: Error, Sendable, Hashable, CustomStringConvertible {
     case .layerHasNoPackets(let filter, let layer):
       "filter \"\(filter)\": no packets are indicated at \(layer)"
     case .inspectionOnly(let filter, let layer):
-      "filter \"\(filter)\": packets at \(layer) have been dropped; only callout-inspection can "
-        + "stand there"
+      "filter \"\(filter)\": nothing can be decided at \(layer); only callout-inspection can stand "
+        + "there"
     case .unknownProvider(let kind, let name, let provider):
       "\(kind) \"\(name)\": there is no provider \"\(provider)\"; add it to providers"
     case .foreignObject(let kind, let name, let provider):

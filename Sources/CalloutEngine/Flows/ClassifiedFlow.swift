@@ -62,6 +62,12 @@ extension ClassifiedFlow: Classifiable {
     case .flags: return device == 1 ? UInt128(ConditionFlags.loopback.rawValue) : 0
     case .userID: return userID.map { UInt128($0) }
     case .groupID: return groupID.map { UInt128($0) }
+    case .ipLocalAddressType: return UInt128(localAddress.type.rawValue)
+    case .ipDestinationAddressType:
+      return UInt128((isInbound ? localAddress : remoteAddress).type.rawValue)
+    case .direction:
+      return UInt128((isInbound ? Direction.inbound : .outbound).rawValue)
+    case .compartmentID: return 1
     default: return nil
     }
   }
@@ -78,7 +84,8 @@ extension Field {
   var isOfFlows: Bool {
     switch self {
     case .ipProtocol, .ipLocalAddress, .ipRemoteAddress, .ipLocalPort, .ipRemotePort,
-      .interfaceIndex, .flags, .userID, .groupID:
+      .interfaceIndex, .flags, .userID, .groupID, .ipLocalAddressType, .ipDestinationAddressType,
+      .direction, .compartmentID:
       true
     default: false
     }
