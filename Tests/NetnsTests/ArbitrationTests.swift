@@ -44,7 +44,7 @@ extension NetnsTests {
     ) async throws -> (numbers: [UInt64], queue: QueueStatistics, hits: [UInt64]) {
       var result: (numbers: [UInt64], queue: QueueStatistics, hits: [UInt64])?
       try await withTopology { _ in
-        let bridge = makeBridge()
+        let bridge = makeBridge { $0.kernelFilters = .off }
         let whole = FilterPolicy(sublayers: Self.bands, callouts: callouts, filters: filters)
         try await running(bridge, whole) {
           let receiver = Receiver(in: "p1")

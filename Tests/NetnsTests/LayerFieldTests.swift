@@ -121,7 +121,7 @@ extension NetnsTests {
     @Test func `F72: a filter that wants no fragments leaves the whole packet alone`() async throws
     {
       try await withTopology { _ in
-        let bridge = makeBridge()
+        let bridge = makeBridge { $0.kernelFilters = .off }
         let conditions = [Condition(.flags, .flagsNoneSet(ConditionFlags.fragment.rawValue))]
         try await running(bridge, filters(.inboundIPPacketV4, conditions)) {
           let receiver = Receiver()
