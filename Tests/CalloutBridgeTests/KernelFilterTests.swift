@@ -36,8 +36,11 @@ import Testing
         filter(ask, [Condition(.ipProtocol, .equal(17)), port(53)]),
       ]).first)
     #expect(program.hook == .output && program.family == .ipv4 && program.markMask == 0xff)
-    #expect(program.selection.map(\.fields) == [[.transportProtocol, .destinationPort]])
-    #expect(program.selection.first?.elements.first?.ranges == [17...17, 53...53])
+    #expect(
+      program.selection.map(\.fields) == [
+        [.transportProtocol, .icmpType], [.transportProtocol, .destinationPort],
+      ])
+    #expect(program.selection.last?.elements.map(\.ranges) == [[17...17, 53...53]])
     let element = try #require(program.sublayers.first?.first?.elements.first)
     #expect(element.ranges == [6...6, 80...80] && element.verdict == .block && element.filter == 0)
   }
@@ -71,7 +74,7 @@ import Testing
     let masked = Condition(.ipRemoteAddress, .masked(0, mask: 0x0101_0101))
     let programs = programs([filter(.block, [masked, Condition(.ipProtocol, .equal(6))])])
     #expect(programs.first?.sublayers.isEmpty == true)
-    #expect(programs.first?.selection.first?.elements.map(\.ranges) == [[6...6]])
+    #expect(programs.first?.selection.last?.elements.map(\.ranges) == [[6...6]])
     #expect(self.programs([filter(.block, [masked])]).isEmpty)
   }
 
@@ -108,5 +111,50 @@ import Testing
         == [[1...1]])
     #expect(programs([filter(.block, [fragment])]).first?.sublayers.isEmpty == true)
     #expect(programs([filter(.block, [whole, port(1)])]).first?.sublayers.count == 1)
+  }
+
+  @Test func `a layer that is met at two hooks leaves the kernel neither`() {
+    let others: [Layer] = [
+      .datagramDataV4, .aleAuthConnectV4, .aleAuthRecvAcceptV4, .aleFlowEstablishedV4,
+      .aleEndpointClosureV4,
+    ]
+    for other in others {
+      let programs = programs([
+        filter(.block, [port(80)]), filter(.block, [port(80)], layer: .inboundTransportV4),
+        filter(.block, layer: .ipForwardV4), filter(.block, layer: .outboundTransportV6),
+        filter(.block, [port(81)], layer: other),
+      ])
+      #expect(programs.map(\.hook) == [.forward, .output], "\(other)")
+      #expect(programs.map(\.family) == [.ipv4, .ipv6], "\(other)")
+    }
+  }
+
+  @Test func `the layer of ICMP errors leaves the kernel nothing at its hook`() {
+    for (other, left) in [
+      (Layer.inboundICMPErrorV4, RuleHook.output), (.outboundICMPErrorV4, .input),
+    ] {
+      let programs = programs([
+        filter(.block), filter(.block, layer: .inboundTransportV4),
+        filter(.block, layer: other),
+      ])
+      #expect(programs.map(\.hook) == [left], "\(other)")
+    }
+  }
+
+  @Test func `an ICMP error leaves by no transport layer, so the kernel does not decide it there`()
+  {
+    let programs = programs([
+      filter(.block), filter(.block, layer: .inboundTransportV4),
+      filter(.block, layer: .outboundTransportV6),
+    ])
+    let errors = programs.map { $0.selection.flatMap(\.elements).map(\.ranges) }
+    #expect(programs.map(\.hook) == [.input, .output, .output])
+    #expect(errors == [[], [[1...1, 3...5], [1...1, 11...12]], [[58...58, 0...127]]])
+  }
+
+  @Test func `where blocked packets are shown, the kernel blocks none`() {
+    let base = filter(.block, [port(80)])
+    #expect(programs([base, filter(ask, layer: .outboundTransportV4Discard)]).isEmpty)
+    #expect(programs([base, filter(ask, layer: .inboundTransportV4Discard)]).count == 1)
   }
 }

@@ -9,30 +9,37 @@ extension FilterPolicy {
   ///
   /// A packet that a callout's filter may match, or one that the kernel cannot say exactly, is queued
   /// and decided by the whole policy; so the static filters of a program meet only packets of which
-  /// they alone decide. Where that would be nearly none, or other layers than that of the hook
-  /// itself are met there, there is no program: all packets are queued.
+  /// they alone decide. There is no program, so all packets are queued, where that would be nearly
+  /// none, where other layers than that of the hook itself are met, and where dropped ones are shown.
   ///
   /// `markMask` has the bits of the mark that bear handles; such packets are queued.
   func kernelPrograms(markMask: UInt32) -> [KernelProgram] {
-    let order = order
-    let met = Dictionary(grouping: layers.filter { $0.hook != nil }) { layer in
-      MeetingPlace(hook: layer.hook ?? .output, isIPv6: layer.isIPv6)
-    }
-    return met.compactMap { place, layers -> KernelProgram? in
-      let layer = Layer(hook: place.hook, isIPv6: place.isIPv6)
-      guard layers == [layer], let hook = RuleHook(rawValue: place.hook.rawValue) else {
-        return nil
+    let (order, layers) = (order, layers)
+    return RuleHook.allCases.flatMap { hook in
+      [false, true].compactMap { isIPv6 -> KernelProgram? in
+        guard let place = Hook(rawValue: hook.rawValue),
+          let layer = onlyLayer(of: layers, at: place, isIPv6: isIPv6)
+        else { return nil }
+        var program = KernelProgram(
+          hook: hook, family: isIPv6 ? .ipv6 : .ipv4, selection: [], sublayers: [])
+        program.markMask = markMask
+        return fill(&program, order[layer] ?? []) ? program : nil
       }
-      var program = KernelProgram(
-        hook: hook, family: place.isIPv6 ? .ipv6 : .ipv4, selection: [], sublayers: [])
-      program.markMask = markMask
-      return fill(&program, order[layer] ?? []) ? program : nil
-    }.sorted { ($0.hook, $0.family.rawValue) < ($1.hook, $1.family.rawValue) }
+    }
+  }
+
+  /// The layer of a hook, if packets meet no other there and what it drops is shown nowhere.
+  private func onlyLayer(of layers: Set<Layer>, at hook: Hook, isIPv6: Bool) -> Layer? {
+    let layer = Layer(hook: hook, isIPv6: isIPv6)
+    let met = layers.filter { $0.hooks.contains(HookSet(hook)) && $0.isIPv6 == isIPv6 }
+    guard met == [layer], layer.discard.map(layers.contains) != true else { return nil }
+    return layer
   }
 
   /// False if the kernel is to decide nothing.
   private func fill(_ program: inout KernelProgram, _ sublayers: [[Int]]) -> Bool {
     var selection = MapBuilder()
+    if program.hook == .output { selection.addICMPErrors(program.family) }
     for sublayer in sublayers {
       var maps = MapBuilder()
       for number in sublayer {
@@ -63,9 +70,19 @@ extension FilterPolicy {
   }
 }
 
-private struct MeetingPlace: Hashable {
-  var hook: Hook
-  var isIPv6: Bool
+extension MapBuilder {
+  /// Adds the packets that meet a layer of their own instead of the transport layer.
+  fileprivate mutating func addICMPErrors(_ family: Families) {
+    let isIPv6 = family == .ipv6
+    let number: UInt128 = isIPv6 ? 58 : 1
+    let types: [ClosedRange<UInt128>] = isIPv6 ? [0...127] : [3...5, 11...12]
+    for type in types {
+      add(
+        [.transportProtocol, .icmpType],
+        KernelElement(
+          ranges: [number...number, type], verdict: .permit, filter: -1, name: "ICMP error"))
+    }
+  }
 }
 
 extension Filter {
