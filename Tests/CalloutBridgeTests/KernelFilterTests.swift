@@ -157,4 +157,53 @@ import Testing
     #expect(programs([base, filter(ask, layer: .outboundTransportV4Discard)]).isEmpty)
     #expect(programs([base, filter(ask, layer: .inboundTransportV4Discard)]).count == 1)
   }
+
+  private func programOfFlows(_ filters: [Filter], packetsPerFlow: UInt32? = 1) -> KernelProgram? {
+    var callout = CalloutRegistration(name: "asked") { Callout() }
+    callout.packetsPerFlow = packetsPerFlow
+    return FilterPolicy(
+      sublayers: [Sublayer(name: "high", weight: 0xf000), Sublayer(name: "low", weight: 1)],
+      callouts: [callout], filters: filters
+    ).kernelPrograms(markMask: 0xff, released: MarkMatch(value: 0x20, mask: 0xf0)).first
+  }
+
+  @Test
+  func `callouts permit released flows at their places, and are passed over where they inspect`()
+    throws
+  {
+    let program = try #require(
+      programOfFlows([
+        filter(ask, [port(1)], sublayer: "high"),
+        filter(ask, [port(2)], sublayer: "high", flags: .clearActionRight),
+        filter(.calloutInspection("asked"), [port(3)], sublayer: "high"),
+        filter(.block, sublayer: "low"),
+      ]))
+    let bypass = try #require(program.bypass)
+    #expect(bypass.mark == MarkMatch(value: 0x20, mask: 0xf0) && !program.queuesAll)
+    let elements = bypass.sublayers.map { $0.flatMap(\.elements) }
+    #expect(elements.map { Set($0.map(\.filter)) } == [[0, 1], [3]])
+    #expect(Set(elements[0].filter { $0.filter == 0 }.map(\.verdict)) == [.permit])
+    #expect(Set(elements[0].filter { $0.filter == 1 }.map(\.verdict)) == [.permitForGood])
+    #expect(bypass.selection.flatMap(\.elements).allSatisfy { $0.filter == -1 })
+  }
+
+  @Test func `what only the workers can tell is queued of released flows too`() {
+    let masked = Condition(.ipRemoteAddress, .masked(0, mask: 0x0101_0101))
+    let program = programOfFlows([
+      filter(ask), filter(.block, [masked, Condition(.ipProtocol, .equal(6))]),
+      filter(.calloutTerminating("nobody"), [Condition(.ipProtocol, .equal(17))]),
+    ])
+    #expect(program?.queuesAll == true)
+    let selected = program?.bypass?.selection.flatMap(\.elements).map(\.filter)
+    #expect(selected.map(Set.init) == [-1, 1, 2])
+    #expect(programOfFlows([filter(ask), filter(.block, [masked])]) == nil)
+  }
+
+  @Test func `where no callout is asked or none releases flows there is no bypass`() {
+    #expect(programOfFlows([filter(.block, [port(80)])])?.bypass == nil)
+    #expect(
+      programOfFlows([filter(.block), filter(ask, [port(1)])], packetsPerFlow: nil)?.bypass == nil)
+    #expect(programOfFlows([filter(ask)], packetsPerFlow: nil) == nil)
+    #expect(programOfFlows([filter(ask), filter(.permit, layer: .aleAuthConnectV4)]) == nil)
+  }
 }
