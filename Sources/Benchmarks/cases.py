@@ -378,6 +378,7 @@ CASES: dict[str, Callable[[Workbench], list[Entry]]] = {
     "l2-bulk-tcp": frames.l2_bulk_tcp,
     "l2-ping": frames.l2_ping,
     "kernel-filters-tcp": kernel_filters.kernel_filters_tcp,
+    "kernel-filters-tcp-bypass": kernel_filters.kernel_filters_tcp_bypass,
     "filters": filters.filters,
 }
 DEFAULT_CASES = tuple(name for name in CASES if name != "tagged-full-copy")

@@ -34,12 +34,24 @@ FILTER = """\
       - {{ field: ip-remote-port, match: range, value: [{first}, {last}] }}
     action: {action}
 """
+RELEASING = """\
+  - { name: first-three, type: inspect, packets-per-flow: 3 }
+"""
+EVERY_FLOW = """\
+  - { name: LAYER, layer: LAYER, action: callout-inspection, callout: first-three }
+"""
 LAYERS = ("outbound-transport-v4", "inbound-transport-v4")
 
 
-def static_daemon(count: int) -> Side:
-    """The daemon with so many static filters and one callout that wants DNS only."""
+def static_daemon(count: int, releases: bool = False) -> Side:
+    """The daemon with so many static filters and one callout that wants DNS only.
+
+    Or with another that sees the first three packets of each flow.
+    """
     text = POLICY
+    if releases:
+        text = text.replace("filters:\n", RELEASING + "filters:\n")
+        text += "".join(EVERY_FLOW.replace("LAYER", layer) for layer in LAYERS)
     for number in range(count):
         first = 1000 + number % 40 * 100
         text += FILTER.format(
@@ -51,7 +63,7 @@ def static_daemon(count: int) -> Side:
             last=first + 500,
             action="block" if number % 3 else "permit",
         )
-    policy = OUTPUT / "kernel-filters.yaml"
+    policy = OUTPUT / ("flow-bypass.yaml" if releases else "kernel-filters.yaml")
     policy.write_text(text)
     words = [str(RELEASE / "calloutd"), "run", "--config", str(policy), "--socket", SOCKET]
     return Side("calloutd", words)
@@ -62,3 +74,10 @@ def kernel_filters_tcp(bench: Workbench) -> list[Entry]:
     with peer():
         sides = [static_daemon(1000), Side("no-rules", NOTHING.words)]
         return in_turn(bench, "kernel-filters/tcp", sides, "bits per second", bulk_rate)
+
+
+def kernel_filters_tcp_bypass(bench: Workbench) -> list[Entry]:
+    """The same while a callout sees the first three packets of each flow."""
+    with peer():
+        sides = [static_daemon(1000, releases=True), Side("no-rules", NOTHING.words)]
+        return in_turn(bench, "kernel-filters/tcp-bypass", sides, "bits per second", bulk_rate)

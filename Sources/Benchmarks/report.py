@@ -51,6 +51,7 @@ TARGETS: dict[tuple[str, str | None], Target] = {
     ("l2/permit-ring", "c-packet-copy"): Target(1.3, is_ratio=True),
     ("l2/bulk-tcp", "direct"): Target(0.65, is_ratio=True),
     ("kernel-filters/tcp", "no-rules"): Target(0.95, is_ratio=True),
+    ("kernel-filters/tcp-bypass", "no-rules"): Target(0.95, is_ratio=True),
     ("queue/user-time", None): Target(300),
     # One call per batch of 256 packets would be 0.004; timers of a daemon are far below this.
     ("queue/allocations", None): Target(0.0005),

@@ -64,24 +64,9 @@ extension Bridge {
       }
       board.withLock { $0.flowTracker = tracker }
       try ConntrackUse.begin(table: flowTable)
+      board.withLock { $0.isTracking = true }
     } catch {
       warn("the ends of flows are not told, so flows end when they are idle: \(error)")
-    }
-  }
-
-  /// Has released flows marked in the kernel, if the configuration has bits for that.
-  ///
-  /// Before the first policy is put in force, by workers that are made already.
-  func startReleasing() throws(BridgeError) {
-    guard let mark = configuration.flowMark else { return }
-    do throws(SystemError) {
-      let releaser = try FlowReleaser(mark)
-      board.withLock { $0.flowReleaser = releaser }
-      for worker in board.withLock({ $0.workers }) {
-        worker.mailbox.post { $0.flowUse.releaser = releaser }
-      }
-    } catch {
-      throw .system(error)
     }
   }
 

@@ -77,6 +77,7 @@ extension Bridge {
         board.withLock { $0.interfaces = InterfaceNames(interfaces, following: before) }
       }
       try checkFlowContexts(compiled)
+      try await startReleasing(for: compiled)
       try prepare(compiled)
       followFlows(for: compiled)
       learnSwitchPorts(for: compiled)
@@ -98,7 +99,8 @@ extension Bridge {
   /// Brings the rules to what `policy` needs, also where somebody has flushed or changed them.
   private func replaceRules(for policy: FilterPolicy) async throws(BridgeError) {
     guard let firewall = board.withLock({ $0.firewall }) else { return }
-    let rules = ruleSet(for: policy, firewall)
+    let rules = ruleSet(
+      for: policy, firewall, released(underPolicy: board.withLock { $0.nextPolicyNumber }))
     do {
       guard try await !firewall.diff(rules).isEmpty else {
         // The same maps, but the filters may have other numbers.
@@ -142,7 +144,7 @@ extension Bridge {
     learnConntrack(policy)
     startObserver(field, epoch.value)
     try startWorkers(policy, field, epoch.value)
-    try startReleasing()
+    try await startReleasing(for: policy)
     do throws(BridgeError) {
       try prepare(policy)
     } catch {
@@ -159,7 +161,8 @@ extension Bridge {
     try addPorts(for: policy)
     guard let firewall else { return try await warnIfNothingComes(policy) }
     do {
-      let rules = ruleSet(for: policy.policy, firewall)
+      let rules = ruleSet(
+        for: policy.policy, firewall, released(underPolicy: board.withLock { $0.policyNumber }))
       try await firewall.checkUnused(besides: rules.queues)
       for hazard in try await QueueScan.hazards(for: rules, backend: firewall.backend)
       where !hazard.hasPrefix("queue ") { warn(hazard) }

@@ -56,8 +56,14 @@ public final class Bridge: Sendable {
     var capture: CaptureSession?
     var flowTracker: FlowTracker?
     var flowReleaser: FlowReleaser?
+    /// The bits of the conntrack mark that released flows get.
+    var flowMark: FlowMark?
+    /// Whether we have connections tracked.
+    var isTracking = false
     /// The number of the policy in force, as the marks of released flows have it.
-    var policyNumber: UInt32 = 0
+    ///
+    /// It begins anywhere, for marks outlive who has set them.
+    var policyNumber = UInt32.random(in: 0...UInt32.max)
     /// The number of the policy that will come; never 0.
     var nextPolicyNumber: UInt32 { policyNumber == .max ? 1 : policyNumber + 1 }
     /// The interfaces whose frames the MAC layers see.

@@ -42,6 +42,16 @@ public struct BridgeConfiguration: Sendable, Hashable {
     case off
   }
 
+  /// Whether the kernel passes the packets of flows that every callout has released.
+  public enum FlowBypassChoice: Sendable, Hashable {
+    /// Yes, by bits of the conntrack mark that no rule uses, where the rules are ours.
+    case automatic
+    /// Yes, by these bits of the conntrack mark: one run of two at least.
+    case mask(UInt32)
+    /// No: they are queued, and permitted at the places of their callouts.
+    case off
+  }
+
   /// Who tells what becomes of packets that were let go.
   public enum LifecycleChoice: Sendable, Hashable {
     /// The kernel, where it can be observed; else the verdicts.
@@ -83,9 +93,8 @@ public struct BridgeConfiguration: Sendable, Hashable {
   public var sweepAfter = Duration.seconds(2)
   /// The most handles of one queue.
   public var maximumHandles = 1 << 20
-  /// The bits of the conntrack mark that say that all callouts have released a flow; nil: the kernel
-  /// is not told.
-  package var flowMark: FlowMark?
+  /// Whether the kernel passes the packets of flows that every callout has released.
+  public var flowBypass = FlowBypassChoice.automatic
   /// A worker that does not answer for so long counts as stuck.
   package var patience = Duration.seconds(5)
   /// Where the epoch of the last start is kept; nil keeps none.
@@ -103,11 +112,14 @@ public struct BridgeConfiguration: Sendable, Hashable {
 extension BridgeConfiguration {
   /// The rules that send to the queues what packets of this policy the kernel does not decide.
   ///
-  /// `markMask` has the bits of the mark that bear handles, 0 for none.
-  public func ruleSet(for policy: FilterPolicy, markMask: UInt32) -> RuleSet {
+  /// `markMask` has the bits of the mark that bear handles, 0 for none; `released` is what the conntrack
+  /// mark says of flows that every callout has released, which only a running bridge knows.
+  public func ruleSet(
+    for policy: FilterPolicy, markMask: UInt32, released: MarkMatch? = nil
+  ) -> RuleSet {
     var rules = ruleSet(for: policy.layers)
     if kernelFilters == .automatic {
-      rules.programs = policy.kernelPrograms(markMask: markMask)
+      rules.programs = policy.kernelPrograms(markMask: markMask, released: released)
     }
     return rules
   }

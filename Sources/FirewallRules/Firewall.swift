@@ -33,13 +33,14 @@ public struct Firewall: Sendable {
     return all
   }
 
-  /// Replaces our rules by those of `ruleSet`, all at once; counters begin at 0 again.
+  /// Replaces our rules by those of `ruleSet`, all at once.
   ///
   /// Chains that exist are kept, those of hooks no longer wanted are emptied: no base chain is ever
   /// unhooked, so no packet that waits in any queue is lost. What others have put into our table
-  /// stays. For iptables the replacement is at once for each family.
+  /// stays. For nft a rule that stays as it is counts on, all others begin at 0. For iptables all
+  /// begin at 0, and the replacement is at once for each family.
   ///
-  /// - Returns: What the replaced rules had counted, in packets.
+  /// - Returns: What the rules that went had counted, in packets.
   /// - Throws: ``RuleError/invalidRuleSet(_:)``, ``RuleError/tableInUse(table:queues:)``,
   ///   ``RuleError/leftoverChain(table:chain:found:)``, or what the kernel or iptables refused; then
   ///   nothing has changed. ``RuleError/notPutBack(cause:rules:)`` where iptables then refuses the

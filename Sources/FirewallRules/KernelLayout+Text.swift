@@ -65,6 +65,9 @@ extension NFTransaction.Step {
   fileprivate var nftText: String {
     switch self {
     case .ifMarked(let mask): "meta mark & \(hexadecimal(mask)) != 0"
+    case .ifReleased(let mark, let family):
+      "ct mark & \(hexadecimal(mark.mask)) == \(hexadecimal(mark.value)) "
+        + "ct status & (snat | dnat) == 0 meta l4proto != \(family.icmp)"
     case .ifFragment: "ip frag-off & 0x3fff != 0"
     case .verdict(let verdict): verdict.nftText
     case .lookUp(let fields, let family, let map, let isVerdictMap):

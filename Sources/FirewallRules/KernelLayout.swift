@@ -4,6 +4,7 @@
 ///
 /// ```
 /// base chain ─goto─▶ entry ─goto─▶ queue chain: counter, queue
+///                      ├goto─▶ the same for released flows, as their callouts would answer
 ///                      │ jump ▶ a sublayer: permit = return, block = drop
 ///                      └goto─▶ the rest, behind a sublayer that permits for good
 /// ```
@@ -40,7 +41,6 @@ struct KernelLayout {
     family = program.family
     let queueChain = Self.queueChain(program.hook, program.family)
     chains.append(Chain(name: queueChain, rules: [queue]))
-    var rest = self.rest(program.sublayers[...], from: 0)
     var rules: [[NFTransaction.Step]] = []
     if program.markMask != 0 {
       rules.append([.ifMarked(program.markMask), .verdict(.goto(queueChain))])
@@ -52,23 +52,41 @@ struct KernelLayout {
         .extensionHeaders, "\(entry)_extensions", isVerdictMap: false, isCounted: false)
       rules.append(lookUp + [.verdict(.goto(queueChain))])
     }
-    for (place, map) in program.selection.enumerated() {
-      let lookUp = add(
-        map, "\(entry)_select_\(place)", isVerdictMap: false, isCounted: false)
-      rules.append(lookUp + [.verdict(.goto(queueChain))])
+    if let bypass = program.bypass {
+      // Its name tells the value, so that rules with another are known to be others.
+      let name = "\(entry)_pass_\(String(bypass.mark.value, radix: 16))"
+      let selected = select(bypass.selection, name, queueChain)
+      chains.append(
+        Chain(name: name, rules: selected + rest(bypass.sublayers[...], name, from: 0)))
+      rules.append([.ifReleased(bypass.mark, family), .verdict(.goto(name))])
     }
-    rest.insert(contentsOf: rules, at: 0)
-    chains.append(Chain(name: entry, rules: rest))
+    if program.queuesAll {
+      rules.append([.verdict(.goto(queueChain))])
+    } else {
+      rules += select(program.selection, entry, queueChain)
+      rules += rest(program.sublayers[...], entry, from: 0)
+    }
+    chains.append(Chain(name: entry, rules: rules))
+  }
+
+  /// Rules that queue what any of these maps has.
+  private mutating func select(
+    _ selection: [KernelMap], _ name: String, _ queueChain: String
+  ) -> [[NFTransaction.Step]] {
+    selection.enumerated().map { place, map in
+      add(map, "\(name)_select_\(place)", isVerdictMap: false, isCounted: false)
+        + [.verdict(.goto(queueChain))]
+    }
   }
 
   /// The rules of these sublayers, in a chain whose `return` leaves ours.
   private mutating func rest(
-    _ sublayers: ArraySlice<[KernelMap]>, from number: Int
+    _ sublayers: ArraySlice<[KernelMap]>, _ prefix: String, from number: Int
   ) -> [[NFTransaction.Step]] {
     guard let first = sublayers.first else { return [] }
-    let name = "\(entry)_\(number)"
+    let name = "\(prefix)_\(number)"
     guard first.contains(where: \.permitsForGood) else {
-      let later = rest(sublayers.dropFirst(), from: number + 1)
+      let later = rest(sublayers.dropFirst(), prefix, from: number + 1)
       var rules: [[NFTransaction.Step]] = []
       for (place, map) in first.enumerated() {
         rules.append(add(map, "\(name)_\(place)", isVerdictMap: true))
@@ -76,7 +94,7 @@ struct KernelLayout {
       chains.append(Chain(name: name, rules: rules))
       return [[.verdict(.jump(name))]] + later
     }
-    let later = rest(sublayers.dropFirst(), from: number + 1)
+    let later = rest(sublayers.dropFirst(), prefix, from: number + 1)
     guard !later.isEmpty else {
       return first.enumerated().map { add($1, "\(name)_\($0)", isVerdictMap: true) }
     }

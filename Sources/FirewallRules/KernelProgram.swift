@@ -17,6 +17,10 @@ public struct KernelProgram: Sendable, Hashable {
   public var selection: [KernelMap]
   /// The bands of filters, the first to be asked first.
   public var sublayers: [[KernelMap]]
+  /// Packets that match nothing here are queued too: only the bypass passes any.
+  public var queuesAll = false
+  /// What becomes of flows that no callout has to see any more; it comes before the selection.
+  public var bypass: FlowBypass?
 
   /// A program.
   public init(
@@ -30,7 +34,9 @@ public struct KernelProgram: Sendable, Hashable {
 
   /// Whether the kernel takes so many sublayers: it follows 16 chains in a row.
   public var isWithinLimits: Bool {
-    sublayers.count { $0.contains(where: \.permitsForGood) } <= 10
+    [sublayers, bypass?.sublayers ?? []].allSatisfy { sublayers in
+      sublayers.count { $0.contains(where: \.permitsForGood) } <= 10
+    }
   }
 
   /// The chain that packets of a family enter, whose name all names of the program begin with.

@@ -7,6 +7,19 @@ extension MarkScan {
   /// 0x70000000 zapret, and 0xf for the small numbers that people write by hand.
   static let wellKnown: UInt32 = 0x2000 | 0xc000 | 0x00ff_0000 | 0x7000_0000 | 0xf
 
+  /// A run of up to 16 bits of the conntrack mark that no use of either mark touches.
+  ///
+  /// Rules copy one mark to the other. Nil if no run of 8 is free.
+  public static func freeConnectionField(in uses: [MarkUse]) -> UInt32? {
+    let all = uses.map { MarkUse(mask: $0.mask, origin: $0.origin, rule: $0.rule) }
+    return freeField(in: all, minimumBits: 8, maximumBits: 16)
+  }
+
+  /// The uses of either mark that share bits with `mask`.
+  public static func connectionConflicts(of mask: UInt32, in uses: [MarkUse]) -> [MarkUse] {
+    uses.filter { $0.mask & mask != 0 }
+  }
+
   /// The field of the mark to put handles in: the widest run of bits that no packet use touches.
   ///
   /// Among runs of the same width the one wins that has the fewest well-known bits; among those, the

@@ -11,14 +11,15 @@ import Glibc
 enum NFTablesBackend {
   /// Replaces our rules by those of `ruleSet`, in one transaction; rules of others stay.
   ///
-  /// Returns what the replaced rules had counted, in packets.
+  /// A rule that queues and is wanted as it is stays where it is and counts on, so that no packet is
+  /// missed by the count. Returns what the others had counted, in packets.
   static func apply(_ ruleSet: RuleSet, with backend: RuleBackend) throws(RuleError) -> UInt64 {
     try ruleSet.validate()
     try rehearse(ruleSet, with: backend)
     var counted: UInt64 = 0
     try change("apply table \(ruleSet.table)") { () throws(RuleError) in
       let all = try OurTable.all(ruleSet.table)
-      counted = all.flatMap(\.decoded).reduce(0) { $0 &+ $1.packets }
+      counted = 0
       var transaction = NFTransaction()
       for held in all {
         // Who wants no frames gets no table for them.
@@ -26,7 +27,10 @@ enum NFTablesBackend {
           continue
         }
         transaction.kind = held.kind
-        try replace(held, by: ruleSet, with: backend, in: &transaction)
+        let kept = held.kept(of: ruleSet.planned(in: held.kind), backend)
+        let gone = held.decoded.reduce(0) { $0 &+ $1.packets }
+        counted &+= gone &- kept.reduce(0) { $0 &+ $1.decoded.packets }
+        try replace(held, by: ruleSet, with: backend, keeping: kept, in: &transaction)
       }
       return transaction
     }
@@ -35,12 +39,14 @@ enum NFTablesBackend {
 
   private static func replace(
     _ held: OurTable, by ruleSet: RuleSet, with backend: RuleBackend,
-    in transaction: inout NFTransaction
+    keeping kept: [(rule: NFRule, decoded: InstalledRule)], in transaction: inout NFTransaction
   ) throws(RuleError) {
     let wanted = ruleSet.planned(in: held.kind)
+    let handles = Set(kept.map(\.rule.handle))
     transaction.addTable(ruleSet.table)
-    for rule in held.ours { transaction.deleteRule(rule) }
-    clearPrograms(held, ruleSet.table, &transaction)
+    for rule in held.ours where !handles.contains(rule.handle) { transaction.deleteRule(rule) }
+    let keptChains = Set(kept.filter(\.decoded.isSelective).map(\.rule.chain))
+    clearPrograms(held, ruleSet.table, keeping: keptChains, &transaction)
     for hook in Set(wanted.map(\.hook)).sorted() {
       let name = hook.chain(priority: ruleSet.priority)
       if let chain = held.chains.first(where: { $0.name == name }) {
@@ -52,8 +58,9 @@ enum NFTablesBackend {
       }
     }
     let layouts = held.kind == .inet ? ruleSet.layouts(backend) : []
-    add(layouts, in: ruleSet.table, &transaction)
-    for rule in wanted {
+    add(layouts, keeping: keptChains, in: ruleSet.table, &transaction)
+    for rule in wanted
+    where rule.isSelective || !kept.contains(where: { $0.decoded.planned == rule }) {
       transaction.addRule(
         rule.steps(backend), to: rule.hook.chain(priority: rule.priority), in: ruleSet.table)
     }
@@ -61,19 +68,23 @@ enum NFTablesBackend {
 
   /// Takes the chains and maps of all programs away; rules that lead to them must be gone.
   private static func clearPrograms(
-    _ held: OurTable, _ table: String, _ transaction: inout NFTransaction
+    _ held: OurTable, _ table: String, keeping kept: Set<String> = [],
+    _ transaction: inout NFTransaction
   ) {
-    for chain in held.programChains { transaction.flushChain(chain.name, in: table) }
+    let chains = held.programChains.map(\.name).filter { !kept.contains($0) }
+    for chain in chains { transaction.flushChain(chain, in: table) }
     for map in held.maps { transaction.deleteMap(map, in: table) }
-    for chain in held.programChains { transaction.deleteChain(chain.name, in: table) }
+    for chain in chains { transaction.deleteChain(chain, in: table) }
   }
 
   private static func add(
-    _ layouts: [KernelLayout], in table: String, _ transaction: inout NFTransaction
+    _ layouts: [KernelLayout], keeping kept: Set<String> = [], in table: String,
+    _ transaction: inout NFTransaction
   ) {
-    for chain in layouts.flatMap(\.chains) { transaction.addChain(chain.name, in: table) }
+    let chains = layouts.flatMap(\.chains).filter { !kept.contains($0.name) }
+    for chain in chains { transaction.addChain(chain.name, in: table) }
     for map in layouts.flatMap(\.maps) { transaction.addMap(map, in: table) }
-    for chain in layouts.flatMap(\.chains) {
+    for chain in chains {
       for rule in chain.rules { transaction.addRule(rule, to: chain.name, in: table) }
     }
   }
@@ -214,11 +225,14 @@ extension PlannedRule {
     return steps + queueSteps(backend)
   }
 
+  /// How it queues by a back end: frames have the statement alone.
+  func means(_ backend: RuleBackend) -> RuleBackend { family == .bridge ? .nft : backend }
+
   /// Counts and queues.
   func queueSteps(_ backend: RuleBackend) -> [NFTransaction.Step] {
     [
       .counter,
-      backend == .nft || family == .bridge
+      means(backend) == .nft
         ? .queue(queues, bypass: bypass) : .queueTarget(queues, bypass: bypass),
     ]
   }

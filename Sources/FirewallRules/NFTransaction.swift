@@ -22,6 +22,7 @@ struct NFTransaction {
     case queueTarget(ClosedRange<UInt16>, bypass: Bool)
     case ifMarked(UInt32)
     case ifFragment
+    case ifReleased(MarkMatch, Families)
     case verdict(Verdict)
     case lookUp([KernelField], Families, String, isVerdictMap: Bool)
   }
@@ -174,6 +175,12 @@ struct NFTransaction {
         payload(NFT_PAYLOAD_NETWORK_HEADER, 6, 2, to: NFT_REG_1.rawValue), keep([0x3f, 0xff]),
         compare(NFT_CMP_NEQ, [0, 0]),
       ].compactMap { unsafe $0 }
+    case .ifReleased(let mark, let family):
+      return unsafe [
+        connection(NFT_CT_MARK), keep(bytes(mark.mask)), compare(NFT_CMP_EQ, bytes(mark.value)),
+        connection(NFT_CT_STATUS), keep(bytes(translated)), compare(NFT_CMP_EQ, bytes(0)),
+        load(NFT_META_L4PROTO), compare(NFT_CMP_NEQ, [family.icmp]),
+      ].compactMap { unsafe $0 }
     case .verdict(let verdict):
       return unsafe [immediate(verdict)].compactMap { unsafe $0 }
     case .lookUp(let fields, let family, let map, let isVerdictMap):
@@ -189,6 +196,16 @@ struct NFTransaction {
     unsafe nftnl_expr_set_u32(meta, UInt16(NFTNL_EXPR_META_KEY), key.rawValue)
     unsafe nftnl_expr_set_u32(meta, UInt16(NFTNL_EXPR_META_DREG), register)
     return unsafe meta
+  }
+
+  /// `IPS_SRC_NAT` and `IPS_DST_NAT`.
+  private static let translated: UInt32 = 0x30
+
+  private static func connection(_ key: nft_ct_keys) -> OpaquePointer? {
+    guard let connection = unsafe nftnl_expr_alloc("ct") else { return nil }
+    unsafe nftnl_expr_set_u32(connection, UInt16(NFTNL_EXPR_CT_KEY), key.rawValue)
+    unsafe nftnl_expr_set_u32(connection, UInt16(NFTNL_EXPR_CT_DREG), NFT_REG_1.rawValue)
+    return unsafe connection
   }
 
   /// Turns four bytes in host order into network order, by which ranges are compared.

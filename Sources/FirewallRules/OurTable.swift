@@ -27,8 +27,8 @@ struct OurTable {
   private(set) var chains: [NFChain] = []
   /// Our rules in base chains, as the kernel lists them.
   private(set) var ours: [NFRule] = []
-  /// Our rules that queue, decoded.
-  private(set) var decoded: [InstalledRule] = []
+  /// Our rules that queue, as they are and decoded.
+  private(set) var queueing: [(rule: NFRule, decoded: InstalledRule)] = []
   /// The rules of programs' chains, which are replaced as a whole.
   private(set) var programRules: [NFRule] = []
   /// The sets and maps of programs.
@@ -68,7 +68,7 @@ struct OurTable {
         if let priority = hook.flatMap({ priorities[$0] }),
           let decoded = InstalledRule(selected: rule, priority: priority)
         {
-          found.decoded.append(decoded)
+          found.queueing.append((rule, decoded))
         }
       } else if rule.entersProgram, dump.chain(of: rule)?.ourHook != nil {
         found.ours.append(rule)
@@ -77,7 +77,7 @@ struct OurTable {
         let decoded = InstalledRule(rule, hook: hook, priority: priority)
       {
         found.ours.append(rule)
-        found.decoded.append(decoded)
+        found.queueing.append((rule, decoded))
       } else {
         found.others.append(rule)
       }
@@ -86,6 +86,23 @@ struct OurTable {
   }
 
   private init(kind: TableKind) { self.kind = kind }
+
+  /// Our rules that queue, decoded.
+  var decoded: [InstalledRule] { queueing.map(\.decoded) }
+
+  /// One rule for each of `wanted` that is there already.
+  func kept(
+    of wanted: [PlannedRule], _ backend: RuleBackend
+  ) -> [(rule: NFRule, decoded: InstalledRule)] {
+    wanted.compactMap { planned in
+      queueing.first { rule, decoded in
+        guard !decoded.isSelective || programRules.count(where: { $0.chain == rule.chain }) == 1
+        else { return false }
+        let isTarget = rule.expressions.contains { $0.name == "target" }
+        return decoded.planned == planned && isTarget == (planned.means(backend) == .nftCompat)
+      }
+    }
+  }
 
   /// True if nothing of others is in it.
   var isOnlyOurs: Bool {

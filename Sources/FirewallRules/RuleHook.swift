@@ -54,6 +54,9 @@ public struct Families: OptionSet, Sendable, Hashable, CustomStringConvertible {
   /// The one-family sets in this set, IPv4 first.
   public var each: [Families] { [.ipv4, .ipv6, .bridge].filter(contains) }
 
+  /// The protocol number of a family's ICMP.
+  var icmp: UInt8 { self == .ipv6 ? 58 : 1 }
+
   /// `ipv4`, `ipv6+bridge` and so on.
   public var description: String {
     let names = zip(["ipv4", "ipv6", "bridge"], [Families.ipv4, .ipv6, .bridge])

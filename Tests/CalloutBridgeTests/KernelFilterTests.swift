@@ -36,8 +36,11 @@ import Testing
         filter(ask, [Condition(.ipProtocol, .equal(17)), port(53)]),
       ]).first)
     #expect(program.hook == .output && program.family == .ipv4 && program.markMask == 0xff)
-    #expect(program.selection.map(\.fields) == [[.transportProtocol, .destinationPort]])
-    #expect(program.selection.first?.elements.first?.ranges == [17...17, 53...53])
+    #expect(
+      program.selection.map(\.fields) == [
+        [.transportProtocol, .icmpType], [.transportProtocol, .destinationPort],
+      ])
+    #expect(program.selection.last?.elements.map(\.ranges) == [[17...17, 53...53]])
     let element = try #require(program.sublayers.first?.first?.elements.first)
     #expect(element.ranges == [6...6, 80...80] && element.verdict == .block && element.filter == 0)
   }
@@ -71,7 +74,7 @@ import Testing
     let masked = Condition(.ipRemoteAddress, .masked(0, mask: 0x0101_0101))
     let programs = programs([filter(.block, [masked, Condition(.ipProtocol, .equal(6))])])
     #expect(programs.first?.sublayers.isEmpty == true)
-    #expect(programs.first?.selection.first?.elements.map(\.ranges) == [[6...6]])
+    #expect(programs.first?.selection.last?.elements.map(\.ranges) == [[6...6]])
     #expect(self.programs([filter(.block, [masked])]).isEmpty)
   }
 
@@ -108,5 +111,99 @@ import Testing
         == [[1...1]])
     #expect(programs([filter(.block, [fragment])]).first?.sublayers.isEmpty == true)
     #expect(programs([filter(.block, [whole, port(1)])]).first?.sublayers.count == 1)
+  }
+
+  @Test func `a layer that is met at two hooks leaves the kernel neither`() {
+    let others: [Layer] = [
+      .datagramDataV4, .aleAuthConnectV4, .aleAuthRecvAcceptV4, .aleFlowEstablishedV4,
+      .aleEndpointClosureV4,
+    ]
+    for other in others {
+      let programs = programs([
+        filter(.block, [port(80)]), filter(.block, [port(80)], layer: .inboundTransportV4),
+        filter(.block, layer: .ipForwardV4), filter(.block, layer: .outboundTransportV6),
+        filter(.block, [port(81)], layer: other),
+      ])
+      #expect(programs.map(\.hook) == [.forward, .output], "\(other)")
+      #expect(programs.map(\.family) == [.ipv4, .ipv6], "\(other)")
+    }
+  }
+
+  @Test func `the layer of ICMP errors leaves the kernel nothing at its hook`() {
+    for (other, left) in [
+      (Layer.inboundICMPErrorV4, RuleHook.output), (.outboundICMPErrorV4, .input),
+    ] {
+      let programs = programs([
+        filter(.block), filter(.block, layer: .inboundTransportV4),
+        filter(.block, layer: other),
+      ])
+      #expect(programs.map(\.hook) == [left], "\(other)")
+    }
+  }
+
+  @Test func `an ICMP error leaves by no transport layer, so the kernel does not decide it there`()
+  {
+    let programs = programs([
+      filter(.block), filter(.block, layer: .inboundTransportV4),
+      filter(.block, layer: .outboundTransportV6),
+    ])
+    let errors = programs.map { $0.selection.flatMap(\.elements).map(\.ranges) }
+    #expect(programs.map(\.hook) == [.input, .output, .output])
+    #expect(errors == [[], [[1...1, 3...5], [1...1, 11...12]], [[58...58, 0...127]]])
+  }
+
+  @Test func `where blocked packets are shown, the kernel blocks none`() {
+    let base = filter(.block, [port(80)])
+    #expect(programs([base, filter(ask, layer: .outboundTransportV4Discard)]).isEmpty)
+    #expect(programs([base, filter(ask, layer: .inboundTransportV4Discard)]).count == 1)
+  }
+
+  private func programOfFlows(_ filters: [Filter], packetsPerFlow: UInt32? = 1) -> KernelProgram? {
+    var callout = CalloutRegistration(name: "asked") { Callout() }
+    callout.packetsPerFlow = packetsPerFlow
+    return FilterPolicy(
+      sublayers: [Sublayer(name: "high", weight: 0xf000), Sublayer(name: "low", weight: 1)],
+      callouts: [callout], filters: filters
+    ).kernelPrograms(markMask: 0xff, released: MarkMatch(value: 0x20, mask: 0xf0)).first
+  }
+
+  @Test
+  func `callouts permit released flows at their places, and are passed over where they inspect`()
+    throws
+  {
+    let program = try #require(
+      programOfFlows([
+        filter(ask, [port(1)], sublayer: "high"),
+        filter(ask, [port(2)], sublayer: "high", flags: .clearActionRight),
+        filter(.calloutInspection("asked"), [port(3)], sublayer: "high"),
+        filter(.block, sublayer: "low"),
+      ]))
+    let bypass = try #require(program.bypass)
+    #expect(bypass.mark == MarkMatch(value: 0x20, mask: 0xf0) && !program.queuesAll)
+    let elements = bypass.sublayers.map { $0.flatMap(\.elements) }
+    #expect(elements.map { Set($0.map(\.filter)) } == [[0, 1], [3]])
+    #expect(Set(elements[0].filter { $0.filter == 0 }.map(\.verdict)) == [.permit])
+    #expect(Set(elements[0].filter { $0.filter == 1 }.map(\.verdict)) == [.permitForGood])
+    #expect(bypass.selection.flatMap(\.elements).allSatisfy { $0.filter == -1 })
+  }
+
+  @Test func `what only the workers can tell is queued of released flows too`() {
+    let masked = Condition(.ipRemoteAddress, .masked(0, mask: 0x0101_0101))
+    let program = programOfFlows([
+      filter(ask), filter(.block, [masked, Condition(.ipProtocol, .equal(6))]),
+      filter(.calloutTerminating("nobody"), [Condition(.ipProtocol, .equal(17))]),
+    ])
+    #expect(program?.queuesAll == true)
+    let selected = program?.bypass?.selection.flatMap(\.elements).map(\.filter)
+    #expect(selected.map(Set.init) == [-1, 1, 2])
+    #expect(programOfFlows([filter(ask), filter(.block, [masked])]) == nil)
+  }
+
+  @Test func `where no callout is asked or none releases flows there is no bypass`() {
+    #expect(programOfFlows([filter(.block, [port(80)])])?.bypass == nil)
+    #expect(
+      programOfFlows([filter(.block), filter(ask, [port(1)])], packetsPerFlow: nil)?.bypass == nil)
+    #expect(programOfFlows([filter(ask)], packetsPerFlow: nil) == nil)
+    #expect(programOfFlows([filter(ask), filter(.permit, layer: .aleAuthConnectV4)]) == nil)
   }
 }

@@ -163,4 +163,15 @@ private let layer = Layer.inboundTransportV4.rawValue
     }
     #expect(told.isDisjoint(with: live) && told.count + live.count == Int(next) - 1)
   }
+
+  @Test func `a look through a table without flows ends`() {
+    var table = FlowTable(capacity: 4)
+    var limit = 1024
+    var looks = 0
+    while limit > 0, looks < 2000 {
+      #expect(table.look(&limit) { _ in true } == -1)
+      looks += 1
+    }
+    #expect(limit == 0 && looks == 1)
+  }
 }

@@ -107,12 +107,31 @@ extension NetnsTests {
       var asked: [Set<Int>] = []
       var queued: UInt64 = 0
       var decided: UInt64 = 0
+      var released: UInt64 = 0
+
+      /// Expects that the same packets came by and were shown to callouts.
+      func expect(_ other: Outcome) {
+        for (index, (these, those)) in zip(seen, other.seen).enumerated() {
+          for (name, numbers) in these {
+            let (less, more) = (
+              numbers.subtracting(those[name] ?? []).sorted(),
+              (those[name] ?? []).subtracting(numbers).sorted()
+            )
+            #expect(less.isEmpty && more.isEmpty, "run \(index) \(name): -\(less) +\(more)")
+          }
+        }
+        for (index, (these, those)) in zip(asked, other.asked).enumerated() {
+          #expect(these == those, "policy \(index)")
+        }
+      }
     }
 
-    /// Runs random policies, one after the other, over random packets.
-    private func run(_ seeds: Range<UInt64>, _ choice: BridgeConfiguration.KernelFilterChoice)
-      async throws -> Outcome
-    {
+    /// Runs random policies, one after the other, over random packets, the same in each round.
+    private func run(
+      _ seeds: Range<UInt64>, _ choice: BridgeConfiguration.KernelFilterChoice,
+      _ bypass: BridgeConfiguration.FlowBypassChoice = .off, packetsPerFlow: UInt32? = nil,
+      rounds: Int = 1
+    ) async throws -> Outcome {
       var outcome = Outcome()
       let devices = [1, try index(of: "a1"), try index(of: "a2")]
       let asked = Shared<Set<Int>>([])
@@ -122,6 +141,7 @@ extension NetnsTests {
       defer { (own + [wire]).forEach { close($0) } }
       let bridge = makeBridge {
         $0.kernelFilters = choice
+        $0.flowBypass = bypass
         $0.failurePolicy = .block
       }
       try await running(bridge, FilterPolicy()) {
@@ -130,35 +150,41 @@ extension NetnsTests {
             dice: Dice(seed), devices: devices,
             addresses: ["10.9.1.1", "10.9.1.2", "10.9.2.2", "fd09:1::1", "fd09:1::2", "fd09:2::2"])
           asked.change { $0 = [] }
-          try await bridge.apply(
-            policies.policy(at: Self.layers) {
-              ClosureCallout { packet, out in
-                let isIPv6 = packet.layout.version == .v6
-                let number =
-                  isIPv6
-                  ? packet.bytes.bigEndian32(at: 0) & 0xfffff
-                  : UInt32(packet.bytes.bigEndian16(at: 4))
-                if packet.layout.timeToLive <= RandomPackets.timeToLive {
-                  let place = Int(packet.layer.rawValue) << 16
-                  asked.change { $0.insert(place | Int(number)) }
-                }
-                switch packet.flowHash % 3 {
-                case 0: out.permit()
-                case 1: out.block()
-                default: out.continue()
-                }
+          var policy = policies.policy(at: Self.layers) {
+            ClosureCallout { packet, out in
+              let isIPv6 = packet.layout.version == .v6
+              let number =
+                isIPv6
+                ? packet.bytes.bigEndian32(at: 0) & 0xfffff
+                : UInt32(packet.bytes.bigEndian16(at: 4))
+              if packet.layout.timeToLive <= RandomPackets.timeToLive {
+                let place = Int(packet.layer.rawValue) << 16
+                asked.change { $0.insert(place | Int(number)) }
               }
-            })
+              switch packet.flowHash % 3 {
+              case 0: out.permit()
+              case 1: out.block()
+              default: out.continue()
+              }
+            }
+          }
+          for index in policy.callouts.indices {
+            policy.callouts[index].packetsPerFlow = packetsPerFlow
+          }
+          try await bridge.apply(policy)
           _ = try takeWitness()
-          send(seed, wire, own)
-          try await settle(bridge)
-          outcome.seen.append(try takeWitness())
+          for _ in 0..<rounds {
+            send(seed, wire, own)
+            try await settle(bridge)
+            outcome.seen.append(try takeWitness())
+          }
           outcome.asked.append(asked.value)
           let statistics = try await bridge.statistics()
           #expect(statistics.isHealthy, "\(statistics.warnings)")
           outcome.decided += statistics.kernelHits.reduce(0, +)
         }
         outcome.queued = try await bridge.statistics().queues.reduce(0) { $0 + $1.packets }
+        outcome.released = bridge.releasedFlows
         try await expectAccounting(bridge)
       }
       return outcome
@@ -218,9 +244,8 @@ extension NetnsTests {
       }
     }
 
-    @Test func `random policies give random packets the same verdicts in the kernel and out of it`()
-      async throws
-    {
+    /// Two links with what random packets need.
+    private func withRandomTraffic(_ body: () async throws -> Void) async throws {
       try await withTopology(peers: 2) { topology in
         try topology.enableForwarding()
         try Shell.run(
@@ -231,20 +256,18 @@ extension NetnsTests {
           """)
         try placeWitness()
         #expect(try takeWitness().count == 2 * Self.hooks.count)
+        try await body()
+      }
+    }
+
+    @Test func `random policies give random packets the same verdicts in the kernel and out of it`()
+      async throws
+    {
+      try await withRandomTraffic {
         let seeds: Range<UInt64> = 1..<6
         let slow = try await run(seeds, .off)
         let fast = try await run(seeds, .automatic)
-        for (index, seed) in seeds.enumerated() {
-          for (name, numbers) in slow.seen[index] {
-            let (less, more) = (
-              numbers.subtracting(fast.seen[index][name] ?? []).sorted(),
-              (fast.seen[index][name] ?? []).subtracting(numbers).sorted()
-            )
-            #expect(less.isEmpty && more.isEmpty, "seed \(seed) \(name): -\(less) +\(more)")
-          }
-          let asked = slow.asked[index].symmetricDifference(fast.asked[index]).sorted()
-          #expect(asked.isEmpty, "seed \(seed)")
-        }
+        slow.expect(fast)
         #expect(fast.decided > 200 && slow.decided == 0)
         #expect(fast.queued < slow.queued * 3 / 4, "\(fast.queued) of \(slow.queued)")
         #expect(slow.seen.contains { $0.values.contains { $0.count > 20 } })

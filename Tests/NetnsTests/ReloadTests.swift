@@ -206,6 +206,7 @@ extension NetnsTests {
               queue.idsIssued > 0 && queue.idsIssued == queue.verdicts && queue.queueDropped == 0,
               "\(queue)")
           }
+          try await expectAccounting(bridge)
           #expect(statistics.queues.map(\.idsIssued).reduce(0, +) == UInt64(2 * met.packets))
         }
         #expect(versions.alive.value == 0)

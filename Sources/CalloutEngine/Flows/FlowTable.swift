@@ -131,7 +131,8 @@ package struct FlowTable: ~Copyable {
 
   /// The next flow among `limit` places that `isOver` picks, -1 if there is none; a few at each look.
   package mutating func look(_ limit: inout Int, for isOver: (FlowEntry) -> Bool) -> Int32 {
-    while limit > 0, flows.count > 0 {
+    if flows.count == 0 { limit = 0 }
+    while limit > 0 {
       limit -= 1
       hand = hand + 1 < flows.count ? hand + 1 : 0
       if flows[hand].isUsed, isOver(flows[hand]) { return Int32(hand) }

@@ -85,6 +85,9 @@ extension PolicyFile {
         into: \.configuration.kernelFilters, default: "auto",
         "who decides what no callout can want: auto (the kernel where it can) or off"),
       SchemaKey(
+        "flow-bypass", .flowBypass, into: \.configuration.flowBypass, default: "auto",
+        "bits of the conntrack mark by which the kernel passes released flows: auto, off or a mask"),
+      SchemaKey(
         "table", .word("1 to 16 letters, digits and _, beginning with a letter", tableName),
         into: \.configuration.ruleTable, default: "callout",
         "the nft table, in capitals the prefix of iptables chains"),

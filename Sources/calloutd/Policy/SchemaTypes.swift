@@ -55,6 +55,19 @@ extension SchemaValue where Value == BridgeConfiguration.MarkChoice {
   }
 }
 
+extension SchemaValue where Value == BridgeConfiguration.FlowBypassChoice {
+  /// What `rules.flow-bypass` takes.
+  static var flowBypass: SchemaValue {
+    let mask = SchemaValue.word("a mask of 8 to 24 neighbouring bits such as 0x0fff0000") { text in
+      guard let number = UInt128(policyNumber: text), let mask = UInt32(exactly: number),
+        MarkField(mask: mask) != nil
+      else { return nil }
+      return .mask(mask)
+    }
+    return mask.or("off", .off).or("auto", .automatic)
+  }
+}
+
 extension SchemaValue where Value == RuleBackend? {
   /// What `rules.backend` takes.
   static var ruleBackend: SchemaValue {
