@@ -52,6 +52,7 @@ public final class Bridge: Sendable {
     var refusesConntrack = false
     var observer: KernelObserver?
     var capture: CaptureSession?
+    var dropSessions: [DropSession] = []
     var flowTracker: FlowTracker?
     var flowReleaser: FlowReleaser?
     /// The number of the policy in force, as the marks of released flows have it.
