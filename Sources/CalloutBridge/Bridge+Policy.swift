@@ -11,6 +11,7 @@ extension Bridge {
   /// Has each worker make `policy` ready, the first one first: its callouts may refuse.
   func prepare(_ policy: CompiledPolicy) throws(BridgeError) {
     learnConntrack(policy)
+    announceToWatchers(policy)
     let news = CalloutNews(
       from: board.withLock { $0.policy?.policy } ?? FilterPolicy(), to: policy.policy)
     for (shard, worker) in board.withLock({ $0.workers }).enumerated() {

@@ -45,6 +45,7 @@ extension Bridge {
       board.workers = []
       board.observer = nil
       board.capture = nil
+      board.dropSessions = []
     }
     if let firewall { await remove(firewall, &report) }
     if wasTracking { stopTracking() }

@@ -25,8 +25,6 @@ public final class Bridge: Sendable {
   /// Who may change what sessions have added.
   let transactions = TransactionLock()
   let injections = InjectionDesk()
-  /// How many flows bear contexts of a callout.
-  let flowContexts = Mutex<@Sendable (String) -> Int>({ _ in 0 })
   /// Places in the kernel's code that events have named.
   let places = Mutex<[UInt32: String]>([:])
 
@@ -54,6 +52,7 @@ public final class Bridge: Sendable {
     var refusesConntrack = false
     var observer: KernelObserver?
     var capture: CaptureSession?
+    var dropSessions: [DropSession] = []
     var flowTracker: FlowTracker?
     var flowReleaser: FlowReleaser?
     /// The bits of the conntrack mark that released flows get.

@@ -72,6 +72,9 @@ extension WorkerState {
       pend(unsettled, departing, frame, indication, decision.callout, deadline, .failurePolicy)
     case .hold(let until, let permits):
       pend(unsettled, departing, frame, indication, -1, until, permits ? .permit : .block)
+    case .block:
+      tellDrop(decision, frame.bytes, frame.metadata, at: frame.layer, id: indication.id)
+      carryOut(.block, unsettled, departing)
     default:
       carryOut(decision.outcome, unsettled, departing)
     }

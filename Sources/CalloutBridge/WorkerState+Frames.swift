@@ -153,6 +153,7 @@ extension WorkerState {
       counters.framesAbsorbed &+= 1
       out.contexts.finish(outcome.handle, .blocked, .exact, layer: outcome.layer.rawValue)
     case .block, .repeat, .requeue, .pend:
+      tellDrop(decision, bytes, metadata, at: outcome.layer, id: 0)
       counters.framesBlocked &+= 1
       out.contexts.finish(outcome.handle, .blocked, .exact, layer: outcome.layer.rawValue)
     }

@@ -118,7 +118,10 @@ extension WorkerState {
       let step = policy.walks[position]
       guard step.isMet(by: traits) else { continue }
       out.packet.layer = step.layer.rawValue
-      let next = out.evaluate(packet.met(at: step.layer), policy, callouts, hits: &hits)
+      let isReauthorization = out.isReauthorization && step.layer.isFlowAuthorization
+      let next = out.evaluate(
+        packet.met(at: step.layer, isReauthorization: isReauthorization), policy, callouts,
+        hits: &hits)
       if traits.contains(.firstOfFlow), step.layer.isFlowAuthorization {
         noteAuthorization(next, packet.hook)
       }

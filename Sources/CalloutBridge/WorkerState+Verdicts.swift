@@ -53,6 +53,9 @@ extension WorkerState {
       pend(unsettled, departing, packet, decision.callout, deadline, .failurePolicy)
     case .hold(let until, let permits):
       pend(unsettled, departing, packet, -1, until, permits ? .permit : .block)
+    case .block:
+      tellDrop(decision, packet)
+      carryOut(.block, unsettled, departing)
     default:
       carryOut(decision.outcome, unsettled, departing)
     }

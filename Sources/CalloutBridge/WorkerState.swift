@@ -51,6 +51,8 @@ struct WorkerState: ~Copyable {
   var portsChanged = false
   /// Where tagged packets are copied to while somebody captures.
   var tap: CaptureTap?
+  /// Who is told of blocks.
+  var dropTaps: [DropSession] = []
   var lastID: UInt32?
   var now: UInt64 = 0
   var phase = Phase.running

@@ -12,7 +12,8 @@ public struct ControlRequest: Codable, Sendable, Hashable {
     case queues
     /// A `TagReport` for each tag.
     case tags
-    /// An `EventLine` for each event, until one side closes the connection.
+    /// An `EventLine` for each event, and a `DropLine` for each block if so asked, until one side
+    /// closes the connection.
     case events
     /// `CaptureLine`s with the bytes of each packet that is tagged, among the `EventLine`s, until one
     /// side closes the connection.
@@ -40,6 +41,8 @@ public struct ControlRequest: Codable, Sendable, Hashable {
   public var tag: String?
   /// The stream ends after so many events.
   public var count: Int?
+  /// Whether `events` are to tell of blocks too, as `DropLine`s.
+  public var drops: Bool?
   /// The most bytes of each packet, nil for the whole packet.
   public var snap: UInt32?
   /// What is to be injected.
@@ -49,12 +52,14 @@ public struct ControlRequest: Codable, Sendable, Hashable {
 
   /// A request.
   public init(
-    _ command: Command, tag: String? = nil, count: Int? = nil, snap: UInt32? = nil,
+    _ command: Command, tag: String? = nil, count: Int? = nil, drops: Bool? = nil,
+    snap: UInt32? = nil,
     injection: InjectionRequest? = nil, explain: ExplainRequest? = nil
   ) {
     self.command = command.rawValue
     self.tag = tag
     self.count = count
+    self.drops = drops
     self.snap = snap
     self.injection = injection
     self.explain = explain

@@ -42,6 +42,8 @@ public struct QueueReport: Codable, Sendable, Hashable {
   public var rewritten: UInt64 = 0
   /// Changes refused.
   public var rewritesRefused: UInt64 = 0
+  /// Packets that a callout blocked though they had been permitted for good.
+  public var vetoes: UInt64 = 0
   /// Netlink messages that carried verdicts.
   public var verdictMessages: UInt64 = 0
   /// Verdicts that the kernel refused.
@@ -90,6 +92,7 @@ public struct QueueReport: Codable, Sendable, Hashable {
     case failurePolicyApplied = "failure-policy-applied"
     case malformed, rewritten
     case rewritesRefused = "rewrites-refused"
+    case vetoes
     case verdictMessages = "verdict-messages"
     case verdictErrors = "verdict-errors"
     case verdictsUnsent = "verdicts-unsent"

@@ -81,6 +81,8 @@ public struct StatusReport: Codable, Sendable, Hashable {
   public var eventsLost: UInt64 = 0
   /// Notify functions that failed.
   public var notifyFailures: UInt64 = 0
+  /// Packets that a callout blocked though they had been permitted for good.
+  public var vetoes: UInt64 = 0
   /// What the operator ought to know.
   public var warnings: [String] = []
   /// The policy in force.
@@ -106,6 +108,6 @@ public struct StatusReport: Codable, Sendable, Hashable {
     case copies
     case eventsLost = "events-lost"
     case notifyFailures = "notify-failures"
-    case warnings, policy
+    case vetoes, warnings, policy
   }
 }

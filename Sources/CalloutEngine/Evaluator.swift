@@ -16,6 +16,8 @@ package struct Decision: BitwiseCopyable {
   package var callout: Int32 = -1
   /// The policy's filter that decided, -1 if none matched.
   package var filter: Int32 = -1
+  /// Whether a callout blocks what a higher sublayer had permitted for good.
+  package var isVeto = false
   var isFinal = false
   /// A pend, hold, repeat or requeue that stands again if the block after it is overridden.
   private var overridden: (outcome: Outcome, filter: Int32, callout: Int32)?
@@ -174,7 +176,10 @@ extension Classification {
     if filter.isHard, case .permit = outcome { isHard = true }
     let wasBlocked = decision.blocks
     decision.combine(outcome, filter, isHard: isHard, isCallout: true)
-    if !canWrite, !wasBlocked, decision.blocks { events.vetoes &+= 1 }
+    if !canWrite, !wasBlocked, decision.blocks {
+      decision.isVeto = true
+      events.vetoes &+= 1
+    }
     return true
   }
 

@@ -72,6 +72,8 @@ public struct PacketMetadata: BitwiseCopyable, Sendable {
   public var isChecksumUnverified = false
   /// Injected by this engine.
   public var isInjected = false
+  /// Its flow was authorized under an earlier policy and is authorized again.
+  package var isReauthorization = false
   // Raw values beside one set of bits: an optional each would cost a test on the packet path.
   @usableFromInline package var present: Present = []
   @usableFromInline package var rawUserID: UInt32 = 0

@@ -267,7 +267,7 @@ struct WrongPolicy: Sendable, CustomTestStringConvertible {
       ["6:51: error: filter \"f\": ip-remote-port takes a range whose first value is not above"]),
     .filter(
       "an unknown flag", "{ field: flags, match: flags-all-set, value: [fragment, lo] }",
-      ["6:61: error: found \"lo\", expected names of flags: loopback, fragment"]),
+      ["6:61: error: found \"lo\", expected names of flags: loopback, reauthorize, fragment"]),
     .filter(
       "flags of an address", "{ field: ip-local-address, match: flags-all-set, value: 1 }",
       ["6:61: error: found a match of flags, expected equal, range or prefix"]),

@@ -103,6 +103,19 @@ def test_tag_flow_hash_is_the_same_for_a_flow_and_differs_between_flows(
     assert len(set(found[:3])) == len(set(found[3:])) == 1
 
 
+def test_flows_example_looks_at_the_beginnings_of_flows_and_tells_old_ones(start, sender) -> None:
+    daemon = start(example("flows"))
+    first, second = sender(7080), sender(7080)
+    first.send(20)
+    second.send(20)
+    wait_for(lambda: daemon.queue()["permitted"] >= 40, "all pass")
+    counted = {name: daemon.callout(name)["packets"] for name in ("beginnings", "watch", "again")}
+    assert counted == {"beginnings": 6, "watch": 10, "again": 0}
+    assert daemon.ctl("reload").returncode == 0
+    first.send(2)
+    wait_for(lambda: daemon.callout("again")["packets"] == 1, "the flow is authorized again")
+
+
 def test_inspect_example_counts_what_arrives_and_logs_a_bounded_number(
     start, net: Topology
 ) -> None:

@@ -24,12 +24,12 @@ STATUS_KEYS = {
     "state", "version", "healthy", "backend", "source", "mark-mask", "epoch", "packets",
     "rule-packets", "fail-open-passes", "verdicts", "associated", "ended", "live", "ended-by-reason", "handles-refused",
     "stale-handles", "foreign-flows", "copies", "events-lost", "notify-failures", "warnings",
-    "policy", "frames", "ports",
+    "policy", "frames", "ports", "vetoes",
 }  # fmt: skip
 QUEUE_KEYS = {
     "queue", "port-id", "copy-range", "max-length", "packets", "bytes", "verdicts", "permitted",
     "blocked", "absorbed", "repeated", "requeued", "pended", "pended-now", "pend-expired",
-    "failure-policy-applied", "malformed", "rewritten", "rewrites-refused", "verdict-messages",
+    "failure-policy-applied", "malformed", "rewritten", "rewrites-refused", "vetoes", "verdict-messages",
     "verdict-errors", "verdicts-unsent", "refusals", "ids-issued", "id-gaps", "flushed", "waiting",
     "queue-dropped", "user-dropped", "socket-drops", "rule-packets", "fail-open-passes",
     "receive-buffer-bytes", "associated", "live", "bridged-frames",

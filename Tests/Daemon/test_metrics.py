@@ -18,7 +18,7 @@ COUNTERS = [
     "callout_queue_flushed_total", "callout_queue_full_drops_total",
     "callout_queue_user_drops_total", "callout_queue_socket_drops_total",
     "callout_queue_rule_packets_total", "callout_queue_fail_open_passes_total",
-    "callout_queue_malformed_total", "callout_queue_waiting", "callout_queue_pended",
+    "callout_queue_malformed_total", "callout_queue_vetoes_total", "callout_queue_waiting", "callout_queue_pended",
     "callout_contexts_associated_total", "callout_contexts_live", "callout_contexts_ended_total",
     "callout_events_lost_total", "callout_stale_handles_total", "callout_foreign_flows_total",
     "callout_copies_total", "callout_filter_hits_total", "callout_tag_live", "callout_healthy",

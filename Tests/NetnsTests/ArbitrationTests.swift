@@ -4,6 +4,7 @@ import CalloutBridge
 import CalloutEngine
 import CalloutTestSupport
 import PacketTagging
+import PacketViews
 import Testing
 
 extension NetnsTests {
@@ -68,6 +69,67 @@ extension NetnsTests {
       ])
       #expect(found.numbers == [] && found.queue.blocked == 4 && found.queue.absorbed == 0)
       #expect(found.hits == [4, 4])
+    }
+
+    @Test func `F51: a block raises a drop event with the filter's number, F52: an absorb none`()
+      async throws
+    {
+      try await withTopology { _ in
+        let bridge = makeBridge { $0.kernelFilters = .off }
+        let filters = [
+          Self.filter(.permit, "high", flags: .clearActionRight),
+          Self.filter(.calloutUnknown("c"), "low"),
+        ]
+        let callout = Self.callout("c") { packet, out in
+          if packet.sequence == 3 { out.absorb() } else { out.block() }
+        }
+        let policy = FilterPolicy(
+          sublayers: Self.bands, callouts: [callout], filters: [Self.filter(.block, "low")])
+        try await running(bridge, policy) {
+          Sender(to: "10.9.1.2").send(count: 2)
+          try await expectSoon { try await bridge.statistics().queues[0].blocked == 2 }
+          let watch = try await bridge.watchDrops()
+          Sender(to: "10.9.1.2").send(count: 2)
+          try await expectSoon { try await bridge.statistics().queues[0].blocked == 4 }
+          // Told under the policy that it happened under.
+          try await bridge.apply(
+            FilterPolicy(sublayers: Self.bands, callouts: [callout], filters: filters))
+          Sender(to: "10.9.1.2").send(count: 4)
+          try await expectSoon {
+            let queue = try await bridge.statistics().queues[0]
+            return queue.blocked == 7 && queue.absorbed == 1
+          }
+          let drops = watch.take()
+          #expect(drops.map(\.filter) == [0, 0, 1, 1, 1])
+          #expect(drops.map(\.filterName) == Array(repeating: "low 1", count: 5))
+          #expect(drops.map(\.isVeto) == [false, false, true, true, true])
+          #expect(drops.map(\.callout) == [nil, nil, "c", "c", "c"])
+          for drop in drops {
+            let layout = try PacketLayout(parsing: drop.bytes.span.packetBytes)
+            #expect(drop.layer == .outboundTransportV4 && layout.hasPorts)
+            #expect(layout.destinationAddress == IPAddress(10, 9, 1, 2))
+            #expect(drop.originalLength == UInt32(layout.totalLength))
+          }
+          await watch.end()
+          Sender(to: "10.9.1.2").send(count: 1)
+          try await expectSoon { try await bridge.statistics().queues[0].blocked == 8 }
+          #expect(watch.take().isEmpty && watch.lost == 0)
+        }
+      }
+    }
+
+    @Test func `A watch of blocks that nobody reads loses them and counts that`() async throws {
+      try await withTopology { _ in
+        let bridge = makeBridge { $0.kernelFilters = .off }
+        let policy = FilterPolicy(sublayers: Self.bands, filters: [Self.filter(.block, "low")])
+        try await running(bridge, policy) {
+          let watch = try await bridge.watchDrops()
+          Sender(to: "10.9.1.2").send(count: 9000)
+          try await expectSoon { try await bridge.statistics().queues[0].blocked == 9000 }
+          let taken = UInt64(watch.take().count)
+          #expect(watch.lost > 0 && taken + watch.lost == 9000)
+        }
+      }
     }
 
     @Test func `F52: an absorbed packet is dropped and counted apart`() async throws {

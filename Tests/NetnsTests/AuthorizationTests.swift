@@ -135,6 +135,36 @@ extension NetnsTests {
       }
     }
 
+    @Test func `F70: a filter can tell a flow that is authorized again from a new one`()
+      async throws
+    {
+      try await withTopology { _ in
+        let bridge = makeBridge()
+        let server = Stream.listen(in: "p1", port: 8080)
+        var policy = FilterPolicy(filters: [
+          Filter(
+            name: "again", layer: .aleAuthConnectV4, weight: .explicit(2),
+            conditions: [Condition(.flags, .flagsAllSet(ConditionFlags.reauthorize.rawValue))],
+            action: .permit),
+          Filter(name: "new", layer: .aleAuthConnectV4, weight: .explicit(1), action: .permit),
+        ])
+        try await running(bridge, policy) {
+          let stream = try #require(Stream.connect(to: "10.9.1.2", port: 8080))
+          stream.send([1])
+          try await expectSoon { try await isQuiet(bridge) }
+          #expect(try await bridge.statistics().filterHits == [0, 1])
+          policy.filters[1].action = .block
+          try await bridge.apply(policy)
+          stream.send([2])
+          try await expectSoon { try await bridge.statistics().filterHits == [1, 0] }
+          stream.send([3])
+          try await expectSoon { try await isQuiet(bridge) }
+          #expect(try await bridge.statistics().filterHits == [1, 0])
+        }
+        _ = server
+      }
+    }
+
     @Test func `F74: the segment that opens a connection is there when connect is authorized`()
       async throws
     {

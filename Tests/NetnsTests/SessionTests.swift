@@ -254,20 +254,20 @@ extension NetnsTests {
       try await withTopology { topology in
         try topology.countDepartures()
         let bridge = makeBridge { $0.failurePolicy = .block }
-        let contexts = Shared(2)
-        bridge.countFlowContexts { $0 == "test" ? contexts.value : 0 }
         let asked = Shared(0)
-        try await running(
-          bridge,
-          policy([.outboundTransportV4]) { _, out in
-            asked.change { $0 += 1 }
-            out.permit()
-          }
-        ) {
+        var registered = policy([.outboundTransportV4]) { packet, out in
+          asked.change { $0 += 1 }
+          if out.flowContext == 0 { try? out.associateFlowContext(packet.sequence &+ 1) }
+          out.permit()
+        }
+        registered.callouts[0].followsFlows = true
+        try await running(bridge, registered) {
+          #expect(try await passed(topology, bridge) == 10)
+          #expect(bridge.flowContexts(ofCallout: "test") > 0)
           #expect(
             try await status { try await bridge.unregisterCallout(named: "test") } == .deviceBusy)
           #expect(try await passed(topology, bridge) == 10)
-          contexts.change { $0 = 0 }
+          #expect(bridge.removeFlowContexts(ofCallout: "test") > 0)
           try await bridge.unregisterCallout(named: "test")
           #expect(try await passed(topology, bridge) == 0)
           #expect(
@@ -276,7 +276,7 @@ extension NetnsTests {
           try await bridge.register(
             CalloutRegistration(name: "test") { ClosureCallout { _, out in out.permit() } })
           #expect(try await passed(topology, bridge) == 10)
-          #expect(asked.value == 10)
+          #expect(asked.value == 20)
         }
       }
     }

@@ -33,9 +33,13 @@ final class IdleDesk: PacketDesk {
 /// The CPU seconds since the program's start.
 var seconds: Double { Double(clock()) / Double(CLOCKS_PER_SEC) }
 
-// The subject of the cases filters/*: `filter-cost FILTERS`, what a packet and what the compiler cost.
-guard CommandLine.arguments.count == 2, let count = Int(CommandLine.arguments[1]), count > 0 else {
-  print("usage: filter-cost FILTERS")
+// The subject of the cases filters/*: `filter-cost FILTERS [ROUNDS]`, what a packet and what the
+// compiler cost. In one round 1024 packets are looked up five times.
+let arguments = CommandLine.arguments.dropFirst().map { Int($0) ?? 0 }
+guard (1...2).contains(arguments.count), let count = arguments.first,
+  arguments.allSatisfy({ (1...1_000_000).contains($0) })
+else {
+  print("usage: filter-cost FILTERS [ROUNDS]")
   exit(64)
 }
 var mixed = MixedPolicy(random: SeededGenerator(state: 7))
@@ -67,7 +71,7 @@ metadata.outputDevice = 2
 metadata.userID = 1000
 metadata.groupID = 150
 
-let rounds = 200
+let rounds = arguments.count > 1 ? arguments[1] : 200
 var best = Double.infinity
 for attempt in 0..<6 {
   let start = seconds

@@ -46,14 +46,9 @@ extension Bridge {
   /// must have been added too if filters name it.
   public func unregisterCallout(named name: String) async throws(BridgeError) {
     try await change { [self] engine throws(BridgeError) in
-      let count = flowContexts.withLock { $0 }(name)
+      let count = flowContexts(ofCallout: name)
       guard count == 0 else { throw .engine(.calloutBusy(name, flowContexts: count)) }
       try engine.unregister(name)
     }
-  }
-
-  /// Has `count` tell how many flows bear contexts of a callout, by its name.
-  package func countFlowContexts(by count: @escaping @Sendable (String) -> Int) {
-    flowContexts.withLock { $0 = count }
   }
 }

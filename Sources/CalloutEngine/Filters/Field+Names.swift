@@ -126,11 +126,15 @@ public struct ConditionFlags: OptionSet, Sendable, BitwiseCopyable {
   public init(rawValue: UInt32) { self.rawValue = rawValue }
   /// It came by or leaves through the loopback device.
   public static let loopback = ConditionFlags(rawValue: 0x1)
+  /// Its flow was authorized under an earlier policy and is authorized again.
+  ///
+  /// Only at the layers where flows are authorized.
+  public static let reauthorize = ConditionFlags(rawValue: 0x4)
   /// It is a fragment.
   public static let fragment = ConditionFlags(rawValue: 0x20)
 
   /// The names in policy files.
   public static let names: [(name: String, flag: ConditionFlags)] = [
-    ("loopback", .loopback), ("fragment", .fragment),
+    ("loopback", .loopback), ("reauthorize", .reauthorize), ("fragment", .fragment),
   ]
 }

@@ -99,6 +99,7 @@ extension ClassifiedPacket {
     var flags: ConditionFlags = []
     if metadata.inputDevice == 1 || metadata.outputDevice == 1 { flags.insert(.loopback) }
     if layout.isFragment { flags.insert(.fragment) }
+    if metadata.isReauthorization { flags.insert(.reauthorize) }
     return flags
   }
 

@@ -46,10 +46,13 @@ public struct ClassifiedPacket: ~Copyable, ~Escapable {
     }
   }
 
-  /// The same packet at another layer of its hook.
+  /// The same packet at another layer of its hook, where its flow may be authorized again.
   @_lifetime(copy self)
-  package func met(at layer: Layer) -> ClassifiedPacket {
-    ClassifiedPacket(bytes: bytes, layout: layout, layer: layer, metadata: metadata, hook: hook)
+  package func met(at layer: Layer, isReauthorization: Bool = false) -> ClassifiedPacket {
+    var metadata = metadata
+    metadata.isReauthorization = isReauthorization
+    return ClassifiedPacket(
+      bytes: bytes, layout: layout, layer: layer, metadata: metadata, hook: hook)
   }
 
   /// The same packet at the discard layer of `layer`, dropped for a reason.

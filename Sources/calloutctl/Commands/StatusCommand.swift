@@ -43,6 +43,7 @@ struct StatusCommand: ParsableCommand {
       ("handles refused", status.handlesRefused), ("stale handles", status.staleHandles),
       ("foreign flows", status.foreignFlows), ("copies", status.copies),
       ("events lost", status.eventsLost), ("notify failures", status.notifyFailures),
+      ("vetoes", status.vetoes),
     ]
     lines += troubles.filter { $0.1 > 0 }.map { ($0.0, "\($0.1)") }
     lines += frames(status)

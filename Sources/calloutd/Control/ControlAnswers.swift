@@ -66,6 +66,13 @@ struct ControlAnswers: Sendable {
     return EventLines(events: daemon.bridge.events(), bridge: daemon.bridge, tagName: request.tag)
   }
 
+  /// The whole answer to `events`.
+  func eventsAnswer(to request: ControlRequest) throws(ControlFailure) -> EventsAnswer {
+    EventsAnswer(
+      events: try eventLines(for: request), bridge: daemon.bridge,
+      tellsDrops: request.drops == true, count: request.count)
+  }
+
   /// The stream that answers `capture`.
   func captureStream(for request: ControlRequest) async throws(ControlFailure) -> CaptureStream {
     try checkRunning()

@@ -112,17 +112,9 @@ struct ControlConnection: Sendable {
 
   /// Sends events until there are enough, the bridge stops or the client goes.
   private func stream(_ request: ControlRequest) async throws {
-    let lines = try answers.eventLines(for: request)
+    let answer = try answers.eventsAnswer(to: request)
     if request.count == 0 { return }
-    try await LineStream(socket: socket).run { buffer in
-      var left = request.count ?? .max
-      for await line in lines {
-        try await buffer.waitForRoom()
-        buffer.append(line)
-        left -= 1
-        if left == 0 { break }
-      }
-    }
+    try await LineStream(socket: socket).run { try await answer.fill($0) }
   }
 
   /// Sends packets and their events until the bridge stops or the client goes.

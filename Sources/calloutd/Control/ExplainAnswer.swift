@@ -39,7 +39,7 @@ struct ExplainAnswer {
     metadata.userID = request.userID
     metadata.groupID = request.groupID
     var reports: [ExplainReport] = []
-    for layer in layers where !layer.indicatesFrames && layer.isIPv6 == (layout.version == .v6) {
+    for layer in layers where layer.canHave(layout) {
       let packet = ClassifiedPacket(
         bytes: span, layout: layout, layer: layer, metadata: metadata)
       reports.append(report(policy.explain(packet), layer))
@@ -170,5 +170,17 @@ struct ExplainAnswer {
     }
     return [0x60, 0, 0, 0] + big(UInt64(transport.count), 2) + [number, 64] + big(from.high, 8)
       + big(from.low, 8) + big(to.high, 8) + big(to.low, 8) + transport
+  }
+}
+
+extension Layer {
+  /// Whether such a packet can be met here, as the first of its flow where that matters.
+  fileprivate func canHave(_ layout: PacketLayout) -> Bool {
+    guard !indicatesFrames, isIPv6 == (layout.version == .v6) else { return false }
+    let traits = PacketTraits(layout).union(.firstOfFlow)
+    let steps = Hook.allCases.flatMap { LayerStep.all(at: $0, isIPv6: isIPv6) }
+    let step = steps.first { $0.layer == self || $0.layer.discard == self }
+    // Flows' own layers are met without a packet.
+    return step?.isMet(by: traits) ?? true
   }
 }

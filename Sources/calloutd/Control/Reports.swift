@@ -55,6 +55,7 @@ extension StatusReport {
     copies = tagging.copies
     eventsLost = tagging.eventsLost
     notifyFailures = statistics.notifyFailures
+    vetoes = statistics.queues.reduce(0) { $0 &+ $1.vetoes }
     warnings = statistics.warnings
   }
 }
@@ -82,6 +83,7 @@ extension QueueReport {
     malformed = queue.malformed
     rewritten = queue.rewritten
     rewritesRefused = queue.rewritesRefused
+    vetoes = queue.vetoes
     verdictMessages = queue.verdictMessages
     verdictErrors = queue.verdictErrors
     verdictsUnsent = queue.verdictsUnsent

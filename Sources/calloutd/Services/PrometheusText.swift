@@ -86,6 +86,7 @@ enum PrometheusText {
     ("malformed", "Packets whose headers cannot be read", { $0.malformed }),
     ("rewritten", "Packets changed", { $0.rewritten }),
     ("rewrites_refused", "Changes refused", { $0.rewritesRefused }),
+    ("vetoes", "Blocks of packets that had been permitted for good", { $0.vetoes }),
     ("verdict_messages", "Netlink messages that carried verdicts", { $0.verdictMessages }),
     ("verdict_errors", "Verdicts that the kernel refused", { $0.verdictErrors }),
     ("verdicts_unsent", "Verdicts that could not be sent at all", { $0.verdictsUnsent }),
