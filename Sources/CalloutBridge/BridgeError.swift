@@ -92,6 +92,7 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
     case .policy(let error): error.status
     case .engine(let error): error.status
     case .filterRefused: .calloutNotificationFailed
+    case .calloutBusy: .deviceBusy
     default: nil
     }
   }

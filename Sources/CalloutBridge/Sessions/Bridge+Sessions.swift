@@ -45,10 +45,6 @@ extension Bridge {
   /// While flows bear contexts of it, that is refused. One that was registered apart from the policy
   /// must have been added too if filters name it.
   public func unregisterCallout(named name: String) async throws(BridgeError) {
-    try await change { [self] engine throws(BridgeError) in
-      let count = flowContexts(ofCallout: name)
-      guard count == 0 else { throw .engine(.calloutBusy(name, flowContexts: count)) }
-      try engine.unregister(name)
-    }
+    try await change { engine throws(BridgeError) in try engine.unregister(name) }
   }
 }

@@ -32,8 +32,6 @@ public enum EngineError: Error, Sendable, Hashable, CustomStringConvertible {
   case sessionClosed
   /// Another session's transaction has not ended in time. `STATUS_FWP_TIMEOUT`.
   case timeout
-  /// Flows still bear contexts of the callout. `STATUS_DEVICE_BUSY`.
-  case calloutBusy(String, flowContexts: Int)
 
   /// What is wrong and what to do about it.
   public var description: String {
@@ -57,8 +55,6 @@ public enum EngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case .noTransaction: "the transaction has been committed or aborted; begin another"
     case .sessionClosed: "the session has been closed; open another"
     case .timeout: "another session's transaction has not ended in time; try again later"
-    case .calloutBusy(let callout, let count):
-      "callout \"\(callout)\" has contexts on \(count) flows; remove them, or wait for their ends"
     }
   }
 
@@ -80,7 +76,6 @@ public enum EngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case .noTransaction: .noTransactionInProgress
     case .sessionClosed: .sessionAborted
     case .timeout: .timeout
-    case .calloutBusy: .deviceBusy
     }
   }
 }
