@@ -101,8 +101,8 @@ let package = Package(
     .executableTarget(
       name: "calloutd",
       dependencies: [
-        "CalloutBridge", "CalloutControl", "CalloutEngine", "CaptureFiles", "FirewallRules",
-        "Kernel", "LinkLayer", "PacketTagging", "PacketViews",
+        "CalloutBridge", "CalloutControl", "CalloutEngine", "CaptureFiles", "ConnectionTracking",
+        "FirewallRules", "Kernel", "LinkLayer", "PacketTagging", "PacketViews",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "FlyingSocks", package: "FlyingFox"),
         .product(name: "Logging", package: "swift-log"),

@@ -95,5 +95,5 @@ extension Bridge {
     }
   }
 
-  private var flowTable: String { configuration.ruleTable + "_flows" }
+  private var flowTable: String { ConntrackUse.table(of: configuration.ruleTable) }
 }

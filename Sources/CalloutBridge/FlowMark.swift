@@ -37,6 +37,7 @@ final class FlowReleaser: Sendable {
 
   /// How often a connection is looked for, ten milliseconds apart.
   private static let patience = 200
+  private static let mostOrders = 4096
 
   private let mark: FlowMark
   private let orders = Mutex<[Order]>([])
@@ -55,10 +56,15 @@ final class FlowReleaser: Sendable {
   /// How many connections were marked.
   var count: UInt64 { marked.load(ordering: .relaxed) }
 
-  /// Has a connection marked under a policy's number.
-  func release(_ tuple: ConntrackTuple, under policy: UInt32) {
-    orders.withLock { $0.append(Order(tuple: tuple, policy: policy)) }
-    wakeUp.signal()
+  /// Has a connection marked under a policy's number; false if too many wait for that.
+  func release(_ tuple: ConntrackTuple, under policy: UInt32) -> Bool {
+    let isTaken = orders.withLock { orders in
+      guard orders.count < Self.mostOrders else { return false }
+      orders.append(Order(tuple: tuple, policy: policy))
+      return true
+    }
+    if isTaken { wakeUp.signal() }
+    return isTaken
   }
 
   /// Ends the thread and waits for that.

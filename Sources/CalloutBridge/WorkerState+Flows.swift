@@ -60,6 +60,10 @@ extension WorkerState {
       out.flows[place].formerConnection = flow.connection
       flow = out.flows[place]
     }
+    if layout.transportProtocol == .tcp, !layout.tcpFlags.isDisjoint(with: [.fin, .rst]) {
+      let ends: UInt8 = layout.tcpFlags.contains(.rst) ? 3 : isForward ? 1 : 2
+      out.flows[place].closing |= ends
+    }
     flowUse.isAborted = flow.isAborted
     if out.flows.hasBegun {
       out.flows[place].isForward = isForward
@@ -84,13 +88,16 @@ extension WorkerState {
 
   /// Whether a packet of a known flow is the first of another with the same ends: TCP's ports are used
   /// again before the kernel has told that the old connection has gone.
+  ///
+  /// A SYN alone proves nothing: whoever knows the ends can send one into a connection that lives.
   private static func beginsAnew(
     _ flow: FlowEntry, _ layout: PacketLayout, _ isForward: Bool
   ) -> Bool {
     guard layout.transportProtocol == .tcp, layout.tcpFlags.contains(.syn),
       !layout.tcpFlags.contains(.ack)
     else { return false }
-    return flow.isAborted || flow.isAnswered && flow.isForward == isForward
+    let isOver = flow.closing == 3 || flow.closing != 0 && !flow.isAnswered
+    return flow.isAborted || isOver
   }
 
   /// Takes in what an authorization layer said.
@@ -137,13 +144,12 @@ extension WorkerState {
     guard !flow.isHandedOver, !flow.isAborted, flow.key.hasPorts,
       !flowUse.reach.isWanted(flow, isAuthorized: isAuthorized)
     else { return }
-    out.flows[place].isHandedOver = true
     let (first, firstPort, second, secondPort) = flow.key.ends
     var tuple = ConntrackTuple(
       source: first, destination: second, transportProtocol: flow.key.transportProtocol,
       sourcePort: firstPort, destinationPort: secondPort)
     if !flow.isForward { tuple = tuple.reversed }
-    releaser.release(tuple, under: flowUse.generation)
+    out.flows[place].isHandedOver = releaser.release(tuple, under: flowUse.generation)
   }
 
   /// Tells callouts of the contexts that have gone.
@@ -200,7 +206,8 @@ extension WorkerState {
     while limit > 0 {
       let now = now
       let place = out.flows.look(&limit) { $0.isIdle(at: now) }
-      if place >= 0 { endFlow(place) }
+      guard place >= 0 else { return }
+      endFlow(place)
     }
   }
 
@@ -238,7 +245,7 @@ extension FlowEntry {
         432_000
       } else if connection == 0 {
         // Of what conntrack does not tell: WFP's 60 seconds, and an hour for TCP.
-        key.isTCP ? 3600 : 60
+        key.isTCP && isAnswered ? 3600 : 60
       } else {
         key.isTCP ? 432_000 : 600
       }

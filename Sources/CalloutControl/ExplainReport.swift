@@ -79,6 +79,8 @@ public struct ExplainReport: Codable, Sendable, Hashable {
 
   /// The layer.
   public var layer: String
+  /// The netfilter hook at which packets meet it here, null for frames.
+  @Nullable public var hook: String? = nil
   /// "permit", "block", or "callouts" if it is up to them.
   public var verdict: String
   /// The filter that decides if all callouts permit or continue, null for none.
@@ -87,14 +89,17 @@ public struct ExplainReport: Codable, Sendable, Hashable {
   public var steps: [Step]
 
   enum CodingKeys: String, CodingKey {
-    case layer, verdict
+    case layer, hook, verdict
     case decidedBy = "decided-by"
     case steps
   }
 
   /// A report.
-  public init(layer: String, verdict: String, decidedBy: String?, steps: [Step]) {
+  public init(
+    layer: String, hook: String?, verdict: String, decidedBy: String?, steps: [Step]
+  ) {
     self.layer = layer
+    self.hook = hook
     self.verdict = verdict
     self.decidedBy = decidedBy
     self.steps = steps

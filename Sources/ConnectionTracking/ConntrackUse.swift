@@ -8,6 +8,9 @@ internal import PacketViews
 ///
 /// An nft table of our own with one chain that no packet meets, since it hangs at no hook.
 public enum ConntrackUse {
+  /// The table that belongs to the rules in a table of ours.
+  public static func table(of ruleTable: String) -> String { ruleTable + "_flows" }
+
   /// Has connections tracked from now on, also after this process has gone.
   ///
   /// Needs CAP_NET_ADMIN. `table` is ours alone.
@@ -34,17 +37,19 @@ public enum ConntrackUse {
     try batch.commit()
   }
 
-  /// Takes that back.
+  /// Takes that back; false if it was never begun.
   ///
   /// Where nobody else asks for connections, the kernel unhooks its tracking, which empties every
   /// NFQUEUE of the namespace: do it when none holds packets.
-  public static func end(table: String) throws(ConntrackError) {
+  @discardableResult
+  public static func end(table: String) throws(ConntrackError) -> Bool {
     var batch = Batch()
     batch.add(2, "delete table \(table)") { $0.add(1, table) }  // NFT_MSG_DELTABLE
     do throws(ConntrackError) {
       try batch.commit()
+      return true
     } catch .notFound {
-      // It was never begun.
+      return false
     }
   }
 }

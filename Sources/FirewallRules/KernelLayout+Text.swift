@@ -87,8 +87,6 @@ extension KernelField {
     case .icmpType: family == .ipv6 ? "icmpv6_type" : "icmp_type"
     case .icmpCode: family == .ipv6 ? "icmpv6_code" : "icmp_code"
     case .inputDevice, .outputDevice: "iface_index"
-    case .userID: "uid"
-    case .groupID: "gid"
     }
   }
 
@@ -105,8 +103,6 @@ extension KernelField {
     case .icmpCode: "\(icmp) code"
     case .inputDevice: "meta iif"
     case .outputDevice: "meta oif"
-    case .userID: "meta skuid"
-    case .groupID: "meta skgid"
     }
   }
 

@@ -68,10 +68,6 @@ public enum KernelField: UInt8, Sendable, Hashable, CaseIterable, Comparable {
   case inputDevice
   /// The index of the device of departure.
   case outputDevice
-  /// The owner of the sending socket.
-  case userID
-  /// The group of the sending socket.
-  case groupID
   /// The next-header field of the IPv6 header itself.
   case nextHeader
 
@@ -84,7 +80,7 @@ public enum KernelField: UInt8, Sendable, Hashable, CaseIterable, Comparable {
     case .sourceAddress, .destinationAddress: family == .ipv6 ? 16 : 4
     case .transportProtocol, .icmpType, .icmpCode, .nextHeader: 1
     case .sourcePort, .destinationPort: 2
-    case .inputDevice, .outputDevice, .userID, .groupID: 4
+    case .inputDevice, .outputDevice: 4
     }
   }
 }

@@ -204,8 +204,6 @@ extension KernelField {
     case .icmpType: family == .ipv6 ? 29 : 14
     case .icmpCode: family == .ipv6 ? 33 : 32
     case .inputDevice, .outputDevice: 20
-    case .userID: 24
-    case .groupID: 25
     }
   }
 
@@ -235,8 +233,6 @@ extension KernelField {
     case .nextHeader: return unsafe payload(NFT_PAYLOAD_NETWORK_HEADER, 6)
     case .inputDevice: return unsafe meta(NFT_META_IIF)
     case .outputDevice: return unsafe meta(NFT_META_OIF)
-    case .userID: return unsafe meta(NFT_META_SKUID)
-    case .groupID: return unsafe meta(NFT_META_SKGID)
     }
   }
 }

@@ -40,7 +40,7 @@ struct ExplainTests {
     #expect(
       found[0].steps[0].outcomes == ["permit": "permit", "block": "block", "continue": "block"])
     let text = ExplainCommand.render(found)
-    #expect(text.contains("outbound-transport-v4: up to callouts, else \"rest\" decides"))
+    #expect(text.contains("outbound-transport-v4 at output: up to callouts, else \"rest\" decides"))
     #expect(text.contains("would be asked (permit: permit, block: block, continue: block)"))
     let six = try explain {
       ($0.ipProtocol, $0.from, $0.to) = ("tcp", "2001:db8::1", "2001:db8::2")

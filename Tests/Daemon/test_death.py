@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from daemon import TAG, Daemon, every, policy, rules_of
+from daemon import CALLOUTD, TAG, Daemon, every, policy, rules_of
 from netns import Topology, wait_for
 
 PORT = 7001
@@ -163,3 +163,13 @@ def test_f76_connmarks_of_the_old_epoch_are_met_as_untagged(
     assert status["associated"] == 5
     assert status["copies"] == status["foreign-flows"] == 0
     assert status["warnings"], "the conflict was to be ignored with a warning"
+
+
+def test_rules_remove_takes_back_the_tracking_of_a_killed_daemon(start, net) -> None:
+    flows = every("ale-auth-connect-v4", "callout-inspection", "numbered")
+    daemon = start(policy(flows, TAG, ""))
+    daemon.kill()
+    assert "table inet callout_flows" in net.host.out("nft", "list", "tables")
+    said = net.host.out(CALLOUTD, "rules", "remove", "--table", "callout")
+    assert "removed the table callout_flows" in said
+    assert net.host.out("nft", "list", "tables") == ""

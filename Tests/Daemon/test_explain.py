@@ -27,6 +27,11 @@ FILTERS = """
 - { name: errors out, layer: outbound-icmp-error-v4, action: block }
 - { name: datagrams, layer: datagram-data-v4, action: callout-inspection, callout: watch }
 - { name: asks, layer: ale-auth-connect-v4, action: permit }
+- { name: no web, layer: ale-auth-connect-v4, weight: 100, action: block,
+    conditions: [ { field: ip-remote-port, match: equal, value: 443 } ] }
+- { name: no names, layer: datagram-data-v4, weight: 100, action: block,
+    conditions: [ { field: direction, match: equal, value: 0 },
+                  { field: ip-remote-port, match: equal, value: 5353 } ] }
 - { name: accepts, layer: ale-auth-recv-accept-v4, action: block }
 - { name: six, layer: outbound-transport-v6, action: permit }
 """
@@ -89,6 +94,25 @@ def test_a_segment_is_no_datagram_and_a_hard_permit_stands(daemon) -> None:
     assert (report["verdict"], report["decided-by"]) == ("permit", "hard")
     assert [step["sublayer"] for step in report["steps"]] == ["high", "default"]
     assert "higher sublayer" in report["steps"][1]["reason"]
+
+
+def test_local_and_remote_are_those_of_the_hook(daemon) -> None:
+    found = explained(daemon, *ends(443, "tcp"))
+    assert found["ale-auth-connect-v4"]["decided-by"] == "no web"
+    done = daemon.ctl("explain", "--json", *ends(5353), "--layer", "datagram-data-v4")
+    verdicts = [
+        (report["hook"], report["verdict"])
+        for report in map(json.loads, done.stdout.splitlines())
+    ]
+    assert verdicts == [("input", "permit"), ("output", "block")]
+
+
+def test_devices_choose_the_hooks(daemon) -> None:
+    arriving = explained(daemon, *ends(53), "--in", "lo")
+    assert "outbound-transport-v4" not in arriving and "inbound-transport-v4" in arriving
+    leaving = explained(daemon, *ends(53), "--out", "lo")
+    assert "inbound-transport-v4" not in leaving
+    assert list(leaving) == ["ale-auth-connect-v4", "datagram-data-v4", "outbound-transport-v4"]
 
 
 def test_an_icmp_error_is_met_at_its_own_layers(daemon) -> None:

@@ -26,7 +26,7 @@ extension NetnsTests {
 
     @Test func `A connection is told of from its first packet to its end`() throws {
       try ConntrackUse.begin(table: Self.table)
-      defer { try? ConntrackUse.end(table: Self.table) }
+      defer { _ = try? ConntrackUse.end(table: Self.table) }
       // Twice is once.
       try ConntrackUse.begin(table: Self.table)
       var watcher = try ConntrackWatcher()

@@ -106,6 +106,37 @@ extension NetnsTests {
       }
     }
 
+    @Test func `a bare SYN in a connection that lives ends none of its contexts`() async throws {
+      try await withTopology { _ in
+        let (deleted, seen) = (Shared<[UInt64]>([]), Shared<[UInt64]>([]))
+        let watching = flowPolicy(
+          [.inboundTransportV4, .outboundTransportV4], deleted: deleted
+        ) { packet, out in
+          if out.flowContext == 0 { try? out.associateFlowContext(77) }
+          let context = out.flowContext
+          if packet.layer == .inboundTransportV4 { seen.change { $0.append(context) } }
+        }
+        try await running(makeBridge(), watching) {
+          let listener = Stream.listen(port: 8080)
+          let opened = Stream.connect(in: "p1", to: "10.9.1.1", port: 8080, from: 4080)
+          let stream = try #require(opened)
+          try await expectSoon { seen.value.contains(77) }
+          let before = seen.value.count
+          // From port 4080 to 8080, sequence number 1, SYN.
+          let ports: [UInt8] = [0x0f, 0xf0, 0x1f, 0x90]
+          let head: [UInt8] = [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 9, 1, 2, 10, 9, 1, 1]
+          sendRaw(
+            head + ports + [0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0x10, 0, 0, 0, 0, 0], in: "p1")
+          try await expectSoon { seen.value.count > before }
+          let after = seen.value.count
+          #expect(stream.send([1]))
+          try await expectSoon { seen.value.count > after }
+          #expect(seen.value.last == 77 && deleted.value == [])
+          withExtendedLifetime(listener) {}
+        }
+      }
+    }
+
     @Test func `F69: a callout with live flow contexts cannot go, after their removal it can`()
       async throws
     {

@@ -21,6 +21,10 @@ struct MapBuilder {
   /// Whether the boxes came to more than the kernel should be given.
   private(set) var isTooMuch = false
 
+  /// Elements of one row.
+  static let mostElements = 1 << 18
+  private var elements = 0
+
   /// Maps of one row: a packet that matches nothing is looked up in each.
   static let mostMaps = 48
 
@@ -55,7 +59,10 @@ struct MapBuilder {
           map: KernelMap(fields: fields, elements: [element]), isExact: isExact,
           keys: isExact ? [element.ranges] : []))
     }
-    if patience < 0 || open.count > Self.mostMaps { isTooMuch = true }
+    elements += 1
+    if patience < 0 || open.count > Self.mostMaps || elements > Self.mostElements {
+      isTooMuch = true
+    }
   }
 
   private enum Overlap { case none, partial, covered }

@@ -31,6 +31,8 @@ package struct FlowEntry: BitwiseCopyable, Sendable {
   package var opener = Opener.unknown
   /// A packet against the first one's direction was met.
   package var isAnswered = false
+  /// Who has said that TCP's connection is over: bit 0 one end, bit 1 the other.
+  package var closing: UInt8 = 0
   /// Whether the first packet went from the key's first end to its second.
   package var isForward = true
   /// It was ended by a callout: nothing of it passes any more.

@@ -143,6 +143,7 @@ struct ExplainCommand: ParsableCommand {
       let why = outcomes.isEmpty ? "" : " (\(outcomes.joined(separator: ", ")))"
       table.add([step.sublayer, step.filter, "\(step.weight)", action, step.reason + why])
     }
-    return "\(report.layer): \(verdict)\n" + (report.steps.isEmpty ? "" : table.text(ifEmpty: ""))
+    let place = report.hook.map { "\(report.layer) at \($0)" } ?? report.layer
+    return "\(place): \(verdict)\n" + (report.steps.isEmpty ? "" : table.text(ifEmpty: ""))
   }
 }

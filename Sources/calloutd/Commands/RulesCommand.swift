@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import CalloutBridge
 internal import CalloutEngine
+internal import ConnectionTracking
 internal import FirewallRules
 internal import LinkLayer
 internal import PacketTagging
@@ -65,7 +66,13 @@ struct RulesCommand: AsyncParsableCommand {
           try await firewall.empty()
           try await firewall.remove(force: force)
         }
+        let tracking = ConntrackUse.table(of: try ruleTable)
+        if try ConntrackUse.end(table: tracking) { print("removed the table \(tracking)") }
       }
+    }
+
+    private var ruleTable: String {
+      get throws { try table ?? PolicyFile.read(file.config).configuration.ruleTable }
     }
 
     private func firewalls() throws -> [Firewall] {

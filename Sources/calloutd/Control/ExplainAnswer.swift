@@ -11,7 +11,7 @@ internal import PacketViews
 struct ExplainAnswer {
   let policy: CompiledPolicy
 
-  /// One report for each layer that has filters and can have such a packet.
+  /// One report for each layer that has filters and can have such a packet, in the order of its way.
   func lines(for request: ExplainRequest) throws(ControlFailure) -> [ExplainReport] {
     let bytes = try bytes(of: request)
     let layers = try layers(request)
@@ -39,10 +39,12 @@ struct ExplainAnswer {
     metadata.userID = request.userID
     metadata.groupID = request.groupID
     var reports: [ExplainReport] = []
-    for layer in layers where layer.canHave(layout) {
-      let packet = ClassifiedPacket(
-        bytes: span, layout: layout, layer: layer, metadata: metadata)
-      reports.append(report(policy.explain(packet), layer))
+    for hook in Hook.all(input: input, output: output) {
+      for layer in Layer.met(at: hook, by: layout) where layers.contains(layer) {
+        let packet = ClassifiedPacket(
+          bytes: span, layout: layout, layer: layer, metadata: metadata, hook: hook)
+        reports.append(report(policy.explain(packet), layer, hook))
+      }
     }
     return reports
   }
@@ -69,10 +71,12 @@ struct ExplainAnswer {
     return reports + (try packet(inner, layers, request, input, output))
   }
 
-  private func report(_ explanation: Explanation, _ layer: Layer) -> ExplainReport {
+  private func report(
+    _ explanation: Explanation, _ layer: Layer, _ hook: Hook? = nil
+  ) -> ExplainReport {
     let filters = policy.policy.filters
     return ExplainReport(
-      layer: layer.name,
+      layer: layer.name, hook: hook.map { "\($0)" },
       verdict: explanation.isPermitted.map { $0 ? "permit" : "block" } ?? "callouts",
       decidedBy: explanation.filter.map { filters[$0].name },
       steps: explanation.steps.map { step in
@@ -83,13 +87,16 @@ struct ExplainAnswer {
           outcomes: Dictionary(
             uniqueKeysWithValues: step.outcomes.map {
               ($0.answer.rawValue, $0.isPermitted ? "permit" : "block")
-            }), reason: Self.reason(filter, step))
+            }), reason: Self.reason(filter, step, layer))
       })
   }
 
-  private static func reason(_ filter: Filter, _ step: Explanation.Step) -> String {
+  private static func reason(
+    _ filter: Filter, _ step: Explanation.Step, _ layer: Layer
+  ) -> String {
     switch filter.action {
-    case .calloutInspection: return "is shown the packet"
+    case .calloutInspection:
+      return layer.isDiscard ? "is shown the packet if it is dropped" : "is shown the packet"
     case .calloutTerminating, .calloutUnknown:
       return step.wasFinal
         ? "would be asked, but only its block of a hard permit would count" : "would be asked"
@@ -173,14 +180,25 @@ struct ExplainAnswer {
   }
 }
 
+extension Hook {
+  /// The hooks that a packet with these devices can meet, in the order of its way; 0 for any device.
+  fileprivate static func all(input: UInt32, output: UInt32) -> [Hook] {
+    switch (input != 0, output != 0) {
+    case (false, false): allCases
+    case (true, false): [.prerouting, .input, .forward]
+    case (false, true): [.forward, .output, .postrouting]
+    case (true, true): [.prerouting, .forward, .postrouting]
+    }
+  }
+}
+
 extension Layer {
-  /// Whether such a packet can be met here, as the first of its flow where that matters.
-  fileprivate func canHave(_ layout: PacketLayout) -> Bool {
-    guard !indicatesFrames, isIPv6 == (layout.version == .v6) else { return false }
+  /// The layers that such a packet, the first of its flow, meets at a hook, each with the one that
+  /// shows what is dropped there.
+  fileprivate static func met(at hook: Hook, by layout: PacketLayout) -> [Layer] {
     let traits = PacketTraits(layout).union(.firstOfFlow)
-    let steps = Hook.allCases.flatMap { LayerStep.all(at: $0, isIPv6: isIPv6) }
-    let step = steps.first { $0.layer == self || $0.layer.discard == self }
-    // Flows' own layers are met without a packet.
-    return step?.isMet(by: traits) ?? true
+    return LayerStep.all(at: hook, isIPv6: layout.version == .v6)
+      .filter { $0.isMet(by: traits) }
+      .flatMap { [$0.layer, $0.layer.discard].compactMap(\.self) }
   }
 }

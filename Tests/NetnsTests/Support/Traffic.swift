@@ -224,6 +224,15 @@ final class FragmentSender: Sendable {
   }
 }
 
+/// Sends whole IPv4 packets to 10.9.1.1.
+func sendRaw(_ packet: [UInt8], in namespace: String) {
+  let descriptor = inNamespace(namespace) { socket(AF_INET, Int32(SOCK_RAW.rawValue), 255) }
+  precondition(descriptor >= 0)
+  defer { close(descriptor) }
+  let sent = withAddress("10.9.1.1", 0) { sendto(descriptor, packet, packet.count, 0, $0, $1) }
+  precondition(sent == packet.count)
+}
+
 /// A bound UDP socket that nobody reads.
 final class IdleSocket: Sendable {
   private let descriptor: Int32
