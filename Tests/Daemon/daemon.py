@@ -63,6 +63,11 @@ def udp_to(port: int, layer: str, action: str, callout: str = "") -> str:
 TAG = "- { name: numbered, type: tag, context: sequence }"
 
 
+def thread_state(task: Path) -> str:
+    """The letter that /proc shows for a thread: R, S, D, T …"""
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
+
+
 class Daemon:
     """A `calloutd run` with its policy file, its control socket and its log."""
 
@@ -118,6 +123,15 @@ class Daemon:
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal."""
         os.kill(self.pid, number)
+
+    def pause(self) -> None:
+        """Stops the process; returns when its last thread runs no more."""
+        self.signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.pid}/task")
+        wait_for(
+            lambda: all(thread_state(thread) == "T" for thread in threads.iterdir()),
+            "every thread has stopped",
+        )
 
     def kill(self) -> None:
         """Ends it as a crash would."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -35,7 +34,7 @@ def balance(queue: Record) -> None:
 def paused_in_flood(daemon: Daemon, net: Topology, source, on_failure: str) -> None:
     """Stops the daemon as long as it takes for its queue to overflow, then lets it go on."""
     wait_for(lambda: daemon.status()["packets"] > 1000, "the flood is under way")
-    os.kill(daemon.pid, signal.SIGSTOP)
+    daemon.pause()
     wait_for(lambda: queue_status(net.host)[31000][1] == LIMIT, "the queue is full")
     before = queue_status(net.host)[31000]
     if on_failure == "block":
@@ -46,7 +45,7 @@ def paused_in_flood(daemon: Daemon, net: Topology, source, on_failure: str) -> N
         wait_for(lambda: rule_packets(net) > counted + 5000, "packets pass unseen")
     assert queue_status(net.host)[31000][6] == before[6], "no id is issued by a full queue"
     assert source.process.poll() is None, "the flood ended too early"
-    os.kill(daemon.pid, signal.SIGCONT)
+    daemon.signal(signal.SIGCONT)
 
 
 def rule_packets(net: Topology) -> int:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -83,12 +82,12 @@ def test_a_flush_under_traffic_is_noticed(daemon, net, sink, sender, flood) -> N
 def test_a_flush_of_packets_not_yet_read_is_counted(daemon, net, sink, sender) -> None:
     """The daemon reads them and answers, but the kernel has dropped them meanwhile."""
     passing, source = sink(PORT + 1), sender(PORT + 1)
-    os.kill(daemon.pid, signal.SIGSTOP)
+    daemon.pause()
     source.send(40)
     wait_for(lambda: queue_status(net.host)[31000][1] == 40, "40 wait")
     flush(net)
     assert queue_status(net.host)[31000][1] == 0
-    os.kill(daemon.pid, signal.SIGCONT)
+    daemon.signal(signal.SIGCONT)
     wait_for(lambda: daemon.queue()["packets"] == 40, "they are read")
     source.send(1)
     passing.expect(1)
