@@ -25,13 +25,14 @@ extension Bridge {
     return DropWatch(session, self)
   }
 
-  /// Ends a watch, unless it has ended.
+  /// Ends a watch, unless it has ended; returns when no worker tells it of anything more.
   func endDropWatch(_ session: DropSession) async {
     await changes.run { [self] in
       board.withLock { $0.dropSessions.removeAll { $0 === session } }
-      for worker in board.withLock({ $0.workers }) {
-        worker.mailbox.post { $0.dropTaps.removeAll { $0 === session } }
+      let answers = board.withLock { $0.workers }.map { worker in
+        worker.mailbox.send { $0.dropTaps.removeAll { $0 === session } }
       }
+      for answer in answers { _ = answer?.wait(configuration.patience) }
     }
   }
 

@@ -118,6 +118,25 @@ extension NetnsTests {
       }
     }
 
+    @Test func `What is blocked after the end of a watch is not told`() async throws {
+      try await withTopology { _ in
+        let bridge = makeBridge { $0.kernelFilters = .off }
+        let policy = FilterPolicy(sublayers: Self.bands, filters: [Self.filter(.block, "low")])
+        try await running(bridge, policy) {
+          let sender = Sender(to: "10.9.1.2")
+          for round in 1...100 {
+            let watch = try await bridge.watchDrops()
+            await watch.end()
+            sender.send(count: 1)
+            try await expectSoon {
+              try await bridge.statistics().queues[0].blocked == UInt64(round)
+            }
+            #expect(watch.take().isEmpty)
+          }
+        }
+      }
+    }
+
     @Test func `A watch of blocks that nobody reads loses them and counts that`() async throws {
       try await withTopology { _ in
         let bridge = makeBridge { $0.kernelFilters = .off }
