@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs every test of built sources, and sums up all runners in the last line.
 
-As root: the unit tests, then the tests of rules and of queues, each in namespaces of their own,
-then those of the daemon. Without root the unit tests run and the rest counts as skipped. Expects
+As root: the unit tests, the tests of rules and of queues, each in namespaces of their own, and
+those of the daemon, several at a time since most of them wait most of the time. Without root the unit tests run and the rest counts as skipped. Expects
 `swift build --build-tests` and, as root, `make release` to have been done. In the machine of
 Tests/Guest, where there is no `swift`, the tests of rules, queues and the daemon run.
 """
@@ -17,8 +17,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +34,8 @@ BUNDLE = [str(ROOT / ".build/debug/calloutPackageTests.xctest")]
 BUNDLE += ["--testing-library", "swift-testing"]
 # Their rules and queues must not meet those of other tests.
 NAMESPACED = ("FirewallRulesTests", "NetnsTests")
+# Those of the queues' suites that take over half a minute each: about half of the whole time.
+LONG_SUITES = ("FilterChanges", "KernelFilters", "Million", "Reloads")
 # Those of the queues' suites that depend on the kernel.
 SUITES_IN_GUEST = (
     *("Bearers", "BridgeFamily", "Divert(Death|Neighbours|Priority|RawIP|Traffic)", "Fates"),
@@ -74,13 +80,16 @@ class Runner:
     limit: int
     """Seconds after which it is ended."""
 
-    def run(self) -> Count:
+    def run(self, output: IO[bytes] | None = None) -> Count:
+        """Runs it; what it prints goes to `output` if there is one."""
         for old in self._reports():
             old.unlink()
         print(f"==> {self.name}", flush=True)
         start = time.monotonic()
-        status = self._wait()
+        status = self._wait(output)
         count = self._count()
+        if output is not None:
+            show(output)
         if status != 0 and count.failed == 0:
             print(f"{self.name} ended with status {status} and no failed test", flush=True)
             count.failed = 1
@@ -90,21 +99,28 @@ class Runner:
         print(f"==> {self.name}: {count} ({time.monotonic() - start:.0f} s)", flush=True)
         return count
 
-    def _wait(self) -> int:
+    def log(self) -> Path:
+        """Where the output goes while others run too."""
+        return RESULTS / f"{self.name}.log"
+
+    def _wait(self, output: IO[bytes] | None) -> int:
         # Not inherited: in namespaces of its own is what the script has to make sure of.
         environment = {name: value for name, value in os.environ.items() if name != "CALLOUT_NETNS"}
         process = subprocess.Popen(
-            self.words, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+            self.words,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
-        try:
-            return process.wait(self.limit)
-        except subprocess.TimeoutExpired:
-            print(f"{self.name} was ended after {self.limit} s", flush=True)
-            return 124
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        with ended_with_us(process):
+            try:
+                return process.wait(self.limit)
+            except subprocess.TimeoutExpired:
+                print(f"{self.name} was ended after {self.limit} s", flush=True)
+                return 124
 
     def _reports(self) -> list[Path]:
         # SwiftPM puts "-swift-testing" into the name when it runs XCTest too.
@@ -129,6 +145,59 @@ class Runner:
         return count
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+@contextmanager
+def ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """No process of a test outlives what it was begun for."""
+    _running.add(process)
+    try:
+        yield
+    finally:
+        _running.discard(process)
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def show(output: IO[bytes]) -> None:
+    """Prints what was written, in one piece."""
+    output.seek(0)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(output.read())
+    sys.stdout.flush()
+
+
+def in_order(runners: list[Runner]) -> Count:
+    """Runs them one after the other while others run."""
+    total = Count()
+    for runner in runners:
+        with runner.log().open("w+b") as output:
+            total.add(runner.run(output))
+    return total
+
+
+def side_by_side(lanes: list[list[Runner]]) -> Count:
+    """Runs the lanes at the same time; what each runner prints comes when it has ended."""
+    total = Count()
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        try:
+            for count in pool.map(in_order, lanes):
+                total.add(count)
+        except BaseException:
+            for lane in lanes:
+                lane.clear()
+            for process in list(_running):
+                end(process)
+            raise
+    return total
+
+
 def report(name: str) -> str:
     return str(RESULTS / f"{name}.xml")
 
@@ -140,20 +209,32 @@ def unit_runner(*, left_out: tuple[str, ...]) -> Runner:
     return Runner("unit", words, limit=300)
 
 
-def namespaced_runner(target: str, swift_test: list[str] = SWIFT_TEST) -> Runner:
-    words = [NAMESPACE, *swift_test, "--no-parallel", "--xunit-output", report(target)]
-    return Runner(target, [*words, "--filter", rf"^{target}\."], limit=600)
+def namespaced_runner(target: str, name: str | None = None) -> Runner:
+    # Not by `swift test`, of which only one runs at a time.
+    name = name or target
+    words = [NAMESPACE, *BUNDLE, "--no-parallel", "--xunit-output", report(name)]
+    return Runner(name, [*words, "--filter", rf"^{target}\."], limit=900)
+
+
+def queue_runners() -> tuple[Runner, Runner]:
+    """The tests of queues in two halves, the suites that take long and the others."""
+    long = namespaced_runner("NetnsTests", "NetnsTests-long")
+    suites = rf"^NetnsTests\.NetnsTests/({'|'.join(LONG_SUITES)})/"
+    long.words[-1] = suites
+    others = namespaced_runner("NetnsTests")
+    others.words += ["--skip", suites]
+    return long, others
 
 
 def daemon_runner(names: tuple[str, ...] = ("",)) -> Runner:
     words = [PYTHON, "-B", "-m", "pytest", "-p", "no:cacheprovider"]
     words += [f"Tests/Daemon/{name}" for name in names]
-    return Runner("Daemon", [*words, f"--junitxml={report('Daemon')}"], limit=600)
+    return Runner("Daemon", [*words, f"--junitxml={report('Daemon')}"], limit=900)
 
 
 def guest_runners() -> list[Runner]:
     """What depends on the kernel; an emulated machine is too slow for the rest."""
-    runners = [namespaced_runner(target, BUNDLE) for target in NAMESPACED]
+    runners = [namespaced_runner(target) for target in NAMESPACED]
     runners[-1].words[-1] = rf"^NetnsTests\.NetnsTests/({'|'.join(SUITES_IN_GUEST)})/"
     runners.append(daemon_runner(IN_GUEST))
     for runner in runners:
@@ -184,18 +265,18 @@ def main() -> int:
             total.add(runner.run())
         return summary(total)
     # The suites of FirewallRulesTests that need root know it; NetnsTests all do.
-    left_out = NAMESPACED if is_root else NAMESPACED[1:]
-    total.add(unit_runner(left_out=left_out).run())
+    unit = unit_runner(left_out=NAMESPACED if is_root else NAMESPACED[1:])
+    daemon = [daemon_runner()] if has_daemon_tests and not options.unit else []
+    if is_root and not options.unit:
+        long, others = queue_runners()
+        rules = namespaced_runner("FirewallRulesTests")
+        return summary(side_by_side([[long], [rules, others], [unit, *daemon]]))
+    for runner in [unit, *daemon]:
+        total.add(runner.run())
     if not options.unit:
-        if is_root:
-            for target in NAMESPACED:
-                total.add(namespaced_runner(target).run())
-        else:
-            skipped = listed()
-            print(f"==> NetnsTests: {skipped} skipped, they need root", flush=True)
-            total.skipped += skipped
-        if has_daemon_tests:
-            total.add(daemon_runner().run())
+        skipped = listed()
+        print(f"==> NetnsTests: {skipped} skipped, they need root", flush=True)
+        total.skipped += skipped
     return summary(total)
 
 
