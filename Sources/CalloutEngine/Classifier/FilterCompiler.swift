@@ -26,14 +26,12 @@ package struct FilterCompiler {
   private(set) var builder = FilterIndexBuilder()
 
   init(
-    _ policy: FilterPolicy, _ weights: [String: UInt16], _ callouts: [String: Int32],
-    _ fewFilters: Int
+    _ policy: FilterPolicy, _ callouts: [String: Int32], _ fewFilters: Int
   ) {
     self.policy = policy
     self.fewFilters = fewFilters
     self.callouts = callouts
-    let names = weights.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key)
-    ranks = Dictionary(uniqueKeysWithValues: zip(names, names.indices))
+    ranks = policy.sublayerRanks
     let enabled = policy.filters.indices.filter { policy.filters[$0].isAtWork(callouts) }
     filtersOfLayers = Dictionary(grouping: enabled) { policy.filters[$0].layer }
   }
@@ -55,23 +53,15 @@ package struct FilterCompiler {
     layers[Int(layer.rawValue)] = compiled
   }
 
-  private typealias Place = (rank: Int, weight: UInt64, index: Int)
-
-  /// By sublayer, then weight; equal weights keep the policy's order.
-  private func sort(_ members: [Int]) throws(PolicyError) -> [Place] {
-    var places: [Place] = []
-    for index in members {
-      let filter = policy.filters[index]
-      guard let rank = ranks[filter.sublayer] else {
-        throw .unknownSublayer(filter: filter.name, sublayer: filter.sublayer)
-      }
-      places.append((rank, .max - filter.effectiveWeight, index))
+  private func sort(_ members: [Int]) throws(PolicyError) -> [FilterPlace] {
+    for filter in members.lazy.map({ policy.filters[$0] }) where ranks[filter.sublayer] == nil {
+      throw .unknownSublayer(filter: filter.name, sublayer: filter.sublayer)
     }
-    return places.sorted { $0 < $1 }
+    return policy.sortedPlaces(of: members, ranks)
   }
 
   private mutating func compile(
-    _ filter: Filter, _ place: Place, _ firstField: Int
+    _ filter: Filter, _ place: FilterPlace, _ firstField: Int
   ) throws(PolicyError) {
     try check(filter)
     var compiled = CompiledPolicy.CompiledFilter(

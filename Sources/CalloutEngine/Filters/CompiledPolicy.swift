@@ -67,14 +67,12 @@ package final class CompiledPolicy: Sendable {
     callouts = policy.callouts
     try policy.checkObjects()
     try Self.requireUnique(policy.callouts.map(\.name), "callouts")
-    var weights = ["default": UInt16(0x8000)]
-    for sublayer in policy.sublayers { weights[sublayer.name] = sublayer.weight }
     // Those without code have none of their own.
     var numbers: [String: Int32] = [:]
     for callout in policy.addedCallouts { numbers[callout.name] = -1 }
     for (number, callout) in policy.callouts.enumerated() { numbers[callout.name] = Int32(number) }
 
-    var compiler = FilterCompiler(policy, weights, numbers, fewFilters)
+    var compiler = FilterCompiler(policy, numbers, fewFilters)
     for layer in Layer.allCases { try compiler.compile(layer) }
     let layers = compiler.layers
     self.layers = layers

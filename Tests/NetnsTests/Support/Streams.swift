@@ -10,20 +10,6 @@ final class Stream: Sendable {
 
   deinit { close(descriptor) }
 
-  private static func withAddress<Result>(
-    _ text: String, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
-  ) -> Result {
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = port.bigEndian
-    inet_pton(AF_INET, text, &address.sin_addr)
-    return withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        body($0, socklen_t(MemoryLayout<sockaddr_in>.size))
-      }
-    }
-  }
-
   private static func open(in namespace: String?, from port: UInt16) -> Int32 {
     let descriptor = inNamespace(namespace) { socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0) }
     precondition(descriptor >= 0)

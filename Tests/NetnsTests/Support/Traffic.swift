@@ -4,7 +4,7 @@ import Foundation
 import Synchronization
 
 /// Calls `body` with the C form of an address.
-private func withAddress<Result>(
+func withAddress<Result>(
   _ text: String, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
 ) -> Result {
   if text.contains(":") {
