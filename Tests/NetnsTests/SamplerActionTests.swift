@@ -77,12 +77,12 @@ extension NetnsTests {
           say(answer, &out)
         }
         try await running(bridge, policy) {
-          let (sender, receiver) = (crossing.sender(), crossing.receiver())
+          let receiver = crossing.receiver()
           var next: UInt64 = 0
           var expected: [UInt64] = []
           for action in [Action.permit, .block, .leave, .random, .permit] {
             decisions.change { $0.action = action }
-            sender.send(count: 40, first: next)
+            crossing.send(count: 40, first: next)
             // A filter that blocked all would cut the neighbours off, so none is behind frames.
             if action == .leave, frames { expected += next..<next + 40 }
             next += 40
@@ -95,6 +95,56 @@ extension NetnsTests {
           let chosen = decisions.value.permitted.filter { (120..<160).contains($0) }.count
           #expect(chosen > 15 && chosen < 40, "\(chosen) of 40 at 70 percent")
         }
+      }
+    }
+
+    @Test(arguments: [
+      Layer.inboundICMPErrorV4, .inboundICMPErrorV6, .outboundICMPErrorV4, .outboundICMPErrorV6,
+    ])
+    func `W1 BASIC_ACTION: ICMP errors are permitted, blocked or left`(_ layer: Layer)
+      async throws
+    {
+      let isInbound = [.inboundICMPErrorV4, .inboundICMPErrorV6].contains(layer)
+      let (teller, told) =
+        isInbound ? ("ip netns exec p1", "") : ("", "ip netns exec p1")
+      let (host, peer) = layer.isIPv6 ? ("fd09:1::1", "fd09:1::2") : ("10.9.1.1", "10.9.1.2")
+      func limitErrors(_ milliseconds: Int) throws {
+        try Shell.run(
+          """
+          \(teller) sh -c 'echo \(milliseconds) > /proc/sys/net/ipv4/icmp_ratelimit; \
+          echo \(milliseconds) > /proc/sys/net/ipv6/icmp/ratelimit'
+          """)
+      }
+      try await withTopology { _ in
+        try limitErrors(0)
+        try Shell.run(
+          """
+          \(told) nft 'add table inet w; \
+          add chain inet w in { type filter hook input priority 300; }; \
+          add rule inet w in \(layer.isIPv6 ? "icmpv6" : "icmp") type destination-unreachable counter'
+          """)
+        let (decisions, bridge) = (Shared(Decisions()), makeBridge())
+        let policy = policy([layer], protocolNumber: nil) { _, out in
+          var answer: Bool?
+          decisions.change { answer = $0.decide(UInt64($0.met)) }
+          say(answer, &out)
+        }
+        try await running(bridge, policy) {
+          // Nobody listens there.
+          let sender = isInbound ? Sender(to: peer) : Sender(in: "p1", to: host)
+          for (round, action) in [Action.permit, .block, .leave, .permit].enumerated() {
+            decisions.change { $0.action = action }
+            for number in 1...5 {
+              sender.send(1)
+              try await expectSoon { decisions.value.met == 5 * round + number }
+            }
+          }
+          try await expectSoon {
+            try Shell.run("\(told) nft list chain inet w in").contains("packets 15 ")
+          }
+          #expect(try await bridge.statistics().queues[0].blocked == 5)
+        }
+        try limitErrors(1000)
       }
     }
 
@@ -161,8 +211,8 @@ extension NetnsTests {
           out.block()
         }
         try await running(bridge, policy) {
-          let (sender, receiver) = (crossing.sender(), crossing.receiver())
-          sender.send(count: 20)
+          let receiver = crossing.receiver()
+          crossing.send(count: 20)
           try await expectSoon { receiver.count == 20 && read.value.count == 20 }
           #expect(Set(read.value) == [try expected(at: crossing)])
           #expect(receiver.contents.sequences == Array(0..<20))

@@ -105,8 +105,8 @@ extension NetnsTests {
           crossing, bridge, handle, device, ended, seen, packet: { .clone($0) },
           frame: { .clone($0) })
         try await running(bridge, policy) {
-          let (sender, receiver) = (crossing.sender(), crossing.receiver())
-          sender.send(count: 30, size: 700)
+          let receiver = crossing.receiver()
+          crossing.send(count: 30, size: 700)
           try await expectSoon { receiver.count == 30 && ended.segments.count == 30 }
           #expect(receiver.contents.sequences == Array(0..<30))
           #expect(receiver.contents.lastPayload.count == 700)
@@ -135,8 +135,8 @@ extension NetnsTests {
             return .invented(Array(frame[..<14]) + packet)
           })
         try await running(bridge, policy) {
-          let (sender, receiver) = (crossing.sender(), crossing.receiver())
-          sender.send(count: 30, size: 100)
+          let receiver = crossing.receiver()
+          crossing.send(count: 30, size: 100)
           try await expectSoon { receiver.count == 30 && ended.segments.count == 30 }
           #expect(receiver.contents.sequences == Array(0..<30))
           #expect(receiver.contents.lastPayload.count == 100 + added)
@@ -172,9 +172,9 @@ extension NetnsTests {
           if refusal(giveFrame(.original(original))) != nil { refused.change { $0 += 1 } }
         }
         try await running(bridge, policy) {
-          let (sender, receiver) = (crossing.sender(), crossing.receiver())
+          let receiver = crossing.receiver()
           for first in stride(from: UInt64(0), to: 2000, by: 100) {
-            sender.send(count: 100, first: first)
+            crossing.send(count: 100, first: first)
             try await expectSoon { receiver.count == Int(first) + 100 }
             guard receiver.count == Int(first) + 100 else { break }
           }
@@ -217,7 +217,7 @@ extension NetnsTests {
           """)
         try await running(bridge, policy) {
           let receiver = Receiver(in: "p2", isIPv6: crossing.isIPv6, port: 4007)
-          crossing.sender().send(count: 20)
+          crossing.send(count: 20)
           try await expectSoon { receiver.count == 20 && ended.segments.count == 20 }
           #expect(receiver.contents.sequences == Array(0..<20))
           #expect(
@@ -260,7 +260,7 @@ extension NetnsTests {
         try await running(bridge, policy) {
           let receiver = crossing.receiver(port: 4007)
           for number in 0..<10 {
-            crossing.sender().send(UInt64(number))
+            crossing.send(count: 1, first: UInt64(number))
             try await expectSoon { receiver.count == number + 1 }
             guard receiver.count == number + 1 else { break }
           }
@@ -287,7 +287,7 @@ extension NetnsTests {
         try await running(bridge, policy) {
           let tap = FrameTap(in: "p1", "b1", seeing: 0x0800)
           defer { tap.close() }
-          crossing.sender().send(count: 20)
+          crossing.send(count: 20)
           try await expectSoon { tap.count == 20 && ended.segments.count == 20 }
           #expect(Set(tap.seen.map { Array($0.bytes[..<14]) }) == [target + sham + [8, 0]])
           #expect(seen.value.absorbed == 20 && seen.value.refusals.isEmpty)

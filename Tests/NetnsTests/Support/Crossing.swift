@@ -11,7 +11,7 @@ struct Crossing: Sendable, CustomTestStringConvertible {
 
   let layer: Layer
   let way: Way
-  var testDescription: String { layer.name }
+  var testDescription: String { "\(layer.name) \(way)" }
   var isIPv6: Bool { !layer.indicatesFrames && layer.isIPv6 }
   var isInbound: Bool { way == .arriving }
 
@@ -21,13 +21,14 @@ struct Crossing: Sendable, CustomTestStringConvertible {
     (.outboundIPPacketV4, .leaving), (.outboundIPPacketV6, .leaving),
     (.ipForwardV4, .through), (.ipForwardV6, .through),
     (.inboundTransportV4, .arriving), (.inboundTransportV6, .arriving),
+    (.datagramDataV4, .arriving), (.datagramDataV6, .arriving),
+    (.datagramDataV4, .leaving), (.datagramDataV6, .leaving),
+    (.aleAuthRecvAcceptV4, .arriving), (.aleAuthRecvAcceptV6, .arriving),
     (.outboundTransportV4, .leaving), (.outboundTransportV6, .leaving),
+    (.aleAuthConnectV4, .leaving), (.aleAuthConnectV6, .leaving),
     (.inboundMACFrameEthernet, .arriving), (.outboundMACFrameEthernet, .leaving),
     (.inboundMACFrameNative, .arriving), (.outboundMACFrameNative, .leaving),
   ].map { Crossing(layer: $0.0, way: $0.1) }
-
-  /// Those of packets of this host, so that they can be injected where they were absorbed.
-  static let ofHost = all.filter { $0.way != .through }
 
   private func address(_ link: Int, _ end: Int) -> String {
     isIPv6 ? "fd09:\(link)::\(end)" : "10.9.\(link).\(end)"
@@ -41,7 +42,21 @@ struct Crossing: Sendable, CustomTestStringConvertible {
     }
   }
 
-  func sender() -> Sender { Sender(in: way == .leaving ? nil : "p1", to: destination) }
+  /// Sends numbered datagrams, each of which comes by: where only the first of a flow does, as many
+  /// flows.
+  func send(count: Int, first: UInt64 = 0, size: Int = 32) {
+    guard layer.isFlowAuthorization else {
+      sender().send(count: count, first: first, size: size)
+      return
+    }
+    for number in first..<first + UInt64(count) {
+      sender(from: 20_000 + UInt16(truncatingIfNeeded: number)).send(number, size: size)
+    }
+  }
+
+  private func sender(from port: UInt16 = 0) -> Sender {
+    Sender(in: way == .leaving ? nil : "p1", to: destination, from: port)
+  }
 
   func receiver(port: UInt16 = 7) -> Receiver {
     let place: String? =
