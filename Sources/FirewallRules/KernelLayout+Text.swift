@@ -95,7 +95,9 @@ extension KernelField {
     return switch self {
     case .sourceAddress: "\(ip) saddr"
     case .destinationAddress: "\(ip) daddr"
-    case .transportProtocol: "meta l4proto"
+    // nft 1.0 turns `meta l4proto` around as two bytes before it looks up ranges, which Linux 6.12
+    // refuses. Fragments and extension headers do not come here, so this is the same.
+    case .transportProtocol: family == .ipv6 ? "ip6 nexthdr" : "ip protocol"
     case .nextHeader: "ip6 nexthdr"
     case .sourcePort: "th sport"
     case .destinationPort: "th dport"
