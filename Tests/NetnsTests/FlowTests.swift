@@ -106,6 +106,65 @@ extension NetnsTests {
       }
     }
 
+    @Test(arguments: [false, true])
+    func `both directions are one flow, of either version`(isIPv6: Bool) async throws {
+      try await withTopology { _ in
+        let (flows, deleted) = (Shared<[Layer: Set<UInt64>]>([:]), Shared<[UInt64]>([]))
+        let layers: [Layer] =
+          isIPv6
+          ? [.outboundTransportV6, .inboundTransportV6]
+          : [.outboundTransportV4, .inboundTransportV4]
+        let policy = flowPolicy(layers, deleted: deleted) { packet, out in
+          let (layer, id) = (packet.layer, out.flowID)
+          if out.flowContext == 0 { try? out.associateFlowContext(id ?? 0) }
+          flows.change { _ = $0[layer, default: []].insert(id ?? 0) }
+        }
+        try await running(makeBridge(), policy) {
+          let listener = Stream.listen(in: "p1", isIPv6: isIPv6, port: 8080)
+          let address = isIPv6 ? "fd09:1::2" : "10.9.1.2"
+          let stream = try #require(Stream.connect(to: address, port: 8080))
+          #expect(stream.send([1, 2, 3]))
+          try await expectSoon { flows.value.count == 2 }
+          #expect(Set(flows.value.values.joined()).count == 1)
+          try Shell.run("conntrack -D -p tcp --dport 8080 -f ipv\(isIPv6 ? 6 : 4)")
+          try await expectSoon { deleted.value.count == 2 }
+          #expect(Set(deleted.value) == flows.value.values.first)
+          _ = listener
+        }
+      }
+    }
+
+    @Test func `a translated flow ends in each form in which it is met`() async throws {
+      try await withTopology { _ in
+        try Shell.run(
+          """
+          nft 'table ip nat { chain out { type nat hook output priority -100; \
+          udp dport 70 dnat to 10.9.1.2:7; }; }'
+          """)
+        let (forms, deleted) = (Shared<[UInt64: UInt16]>([:]), Shared<[UInt64]>([]))
+        let policy = flowPolicy(
+          [.outboundTransportV4, .outboundIPPacketV4], deleted: deleted
+        ) { packet, out in
+          guard let id = out.flowID else { return }
+          if out.flowContext == 0 { try? out.associateFlowContext(id) }
+          let port = packet.layout.destinationPort
+          forms.change { $0[id] = port }
+        }
+        try await running(makeBridge(), policy) {
+          let receiver = Receiver(in: "p1")
+          let sender = Sender(to: "10.9.1.2", port: 70)
+          sender.send(count: 3)
+          try await expectSoon { receiver.count == 3 }
+          // Before the translation, and behind it.
+          #expect(forms.value.values.sorted() == [7, 70])
+          try Shell.run("conntrack -D -p udp --orig-port-dst 70")
+          try await expectSoon { deleted.value.count == 2 }
+          #expect(Set(deleted.value) == Set(forms.value.keys))
+          try Shell.run("nft delete table ip nat")
+        }
+      }
+    }
+
     @Test func `a bare SYN in a connection that lives ends none of its contexts`() async throws {
       try await withTopology { _ in
         let (deleted, seen) = (Shared<[UInt64]>([]), Shared<[UInt64]>([]))

@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// TCP on 10.9.x.x addresses.
+/// TCP between the addresses of a topology.
 final class Stream: Sendable {
   private let descriptor: Int32
 
@@ -10,20 +10,24 @@ final class Stream: Sendable {
 
   deinit { close(descriptor) }
 
-  private static func open(in namespace: String?, from port: UInt16) -> Int32 {
-    let descriptor = inNamespace(namespace) { socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0) }
+  private static func open(in namespace: String?, isIPv6: Bool, from port: UInt16) -> Int32 {
+    let descriptor = inNamespace(namespace) {
+      socket(isIPv6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    }
     precondition(descriptor >= 0)
     var on: Int32 = 1
     setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, 4)
     if port != 0 {
-      precondition(withAddress("0.0.0.0", port) { bind(descriptor, $0, $1) } == 0)
+      precondition(withAddress(isIPv6 ? "::" : "0.0.0.0", port) { bind(descriptor, $0, $1) } == 0)
     }
     return descriptor
   }
 
   /// A socket that accepts connections, all of which the kernel takes by itself.
-  static func listen(in namespace: String? = nil, port: UInt16) -> Stream {
-    let stream = Stream(open(in: namespace, from: port))
+  static func listen(
+    in namespace: String? = nil, isIPv6: Bool = false, port: UInt16
+  ) -> Stream {
+    let stream = Stream(open(in: namespace, isIPv6: isIPv6, from: port))
     precondition(Glibc.listen(stream.descriptor, 16) == 0)
     return stream
   }
@@ -33,7 +37,7 @@ final class Stream: Sendable {
     in namespace: String? = nil, to address: String, port: UInt16, from: UInt16 = 0,
     within milliseconds: Int32 = 5000
   ) -> Stream? {
-    let stream = Stream(open(in: namespace, from: from))
+    let stream = Stream(open(in: namespace, isIPv6: address.contains(":"), from: from))
     _ = fcntl(stream.descriptor, F_SETFL, O_NONBLOCK)
     let result = withAddress(address, port) { Glibc.connect(stream.descriptor, $0, $1) }
     if result == 0 { return stream }
