@@ -69,6 +69,8 @@ let package = Package(
       swiftSettings: settings),
     .target(name: "CaptureFiles", dependencies: ["Kernel"], swiftSettings: settings),
     .target(
+      name: "SocketOwners", dependencies: ["Kernel", "PacketViews"], swiftSettings: settings),
+    .target(
       name: "FirewallRules",
       dependencies: [
         "CNFTables", "Kernel",
@@ -92,7 +94,7 @@ let package = Package(
       name: "CalloutBridge",
       dependencies: [
         "Kernel", "PacketViews", "NetfilterQueue", "PacketTagging", "FirewallRules",
-        "CalloutEngine", "CalloutLifecycle", "ConnectionTracking", "LinkLayer",
+        "CalloutEngine", "CalloutLifecycle", "ConnectionTracking", "LinkLayer", "SocketOwners",
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
@@ -165,7 +167,8 @@ let package = Package(
       name: "NetnsTests",
       dependencies: [
         "CalloutBridge", "CalloutLifecycle", "CalloutTestSupport", "ConnectionTracking",
-        "FirewallRules", "LinkLayer", "NetfilterQueue", "PacketViews", "frame-holder",
+        "FirewallRules", "LinkLayer", "NetfilterQueue", "PacketViews", "SocketOwners",
+        "frame-holder",
       ],
       swiftSettings: testSettings),
     .testTarget(
@@ -181,6 +184,9 @@ let package = Package(
       swiftSettings: testSettings),
     .testTarget(
       name: "ConnectionTrackingTests", dependencies: ["ConnectionTracking", "PacketViews"],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "SocketOwnersTests", dependencies: ["PacketViews", "SocketOwners"],
       swiftSettings: testSettings),
     .testTarget(
       name: "CaptureFilesTests", dependencies: ["CaptureFiles"], swiftSettings: testSettings),

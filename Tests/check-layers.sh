@@ -14,7 +14,7 @@ complain() {
 tiers='CNetfilter 0  CNFTables 0  CLinux 0  CLibBPF 0
 Kernel 1  PacketViews 1  CalloutControl 1
 NetfilterQueue 2  LinkLayer 2  PacketTagging 2  FirewallRules 2  CaptureFiles 2
-ConnectionTracking 2
+ConnectionTracking 2  SocketOwners 2
 CalloutEngine 3  CalloutLifecycle 4  CalloutBridge 5  calloutd 6  calloutctl 6  frame-batches 6
 filter-cost 6'
 

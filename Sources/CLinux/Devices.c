@@ -155,9 +155,8 @@ int clx_open_links(bool watching) {
   return fd;
 }
 
-int clx_open_netfilter(uint32_t groups) {
-  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | (groups ? SOCK_NONBLOCK : 0),
-                  NETLINK_NETFILTER);
+int clx_open_netlink(int bus, uint32_t groups) {
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | (groups ? SOCK_NONBLOCK : 0), bus);
   if (fd < 0) return -1;
   struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};
   struct timeval limit = {.tv_sec = 5};

@@ -78,6 +78,7 @@ extension Bridge {
       }
       try checkFlowContexts(compiled)
       try await startReleasing(for: compiled)
+      try startResolving(for: compiled)
       try prepare(compiled)
       followFlows(for: compiled)
       learnSwitchPorts(for: compiled)
@@ -145,6 +146,7 @@ extension Bridge {
     startObserver(field, epoch.value)
     try startWorkers(policy, field, epoch.value)
     try await startReleasing(for: policy)
+    try startResolving(for: policy)
     do throws(BridgeError) {
       try prepare(policy)
     } catch {

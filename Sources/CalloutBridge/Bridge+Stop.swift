@@ -39,6 +39,7 @@ extension Bridge {
     let answering = zip(workers, closings).filter { $0.1?.wait(configuration.patience) != nil }
     await drain(answering.map(\.0))
     finish(workers, &report)
+    stopResolving()
     let wasTracking = stopFollowingFlows()
     stream.stop(forGood: forGood)
     board.withLock { board in

@@ -55,6 +55,7 @@ public final class Bridge: Sendable {
     var dropSessions: [DropSession] = []
     var flowTracker: FlowTracker?
     var flowReleaser: FlowReleaser?
+    var processResolver: ProcessResolver?
     /// The bits of the conntrack mark that released flows get.
     var flowMark: FlowMark?
     /// Whether we have connections tracked.

@@ -5,7 +5,7 @@ internal import PacketTagging
 
 /// One packet that waits in the kernel for a later decision.
 struct PendedEntry {
-  enum Timeout { case failurePolicy, permit, block }
+  enum Timeout { case failurePolicy, permit, block, classification }
   var ticket: UInt64 = 0
   var deadline: UInt64 = 0
   var mark: UInt32 = 0
@@ -23,6 +23,8 @@ struct PendedEntry {
   var authorization: UInt32 = 0
   /// New contents, if a callout rewrote the packet before another pended it.
   var payload: [UInt8] = []
+  /// The packet itself, if it is to be classified yet.
+  var held: HeldPacket?
 }
 
 /// The packets of one queue that were pended, with their deadlines.

@@ -6,7 +6,7 @@ package import PacketTagging
 
 /// Takes the calls of packets that left `classify` to the worker that owns them.
 package final class WorkerDesk: PacketDesk {
-  private let mailbox: Mailbox
+  let mailbox: Mailbox
   let injector: PacketInjector
 
   init(mailbox: Mailbox, injector: PacketInjector) {

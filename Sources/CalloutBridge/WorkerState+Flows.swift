@@ -21,6 +21,10 @@ struct FlowUse {
   /// Which callouts can be asked about a flow, and who tells the kernel of those that none wants.
   var reach = FlowReach()
   var releaser: FlowReleaser?
+  /// Who finds the processes of flows, how long that is waited for, and the packets that wait, by flow.
+  var resolver: ProcessResolver?
+  var patience: UInt64 = 0
+  var awaited: [UInt64: [UInt64]] = [:]
 }
 
 extension Decision {
@@ -79,11 +83,25 @@ extension WorkerState {
       if let user = metadata.userID { out.flows[place].userID = user }
       if let group = metadata.groupID { out.flows[place].groupID = group }
     }
+    return askToPass(flow, hook)
+  }
+
+  /// Whether a flow asks to be let through at a hook.
+  private mutating func askToPass(_ flow: FlowEntry, _ hook: Hook) -> PacketTraits {
     let authorization =
       hook == .input ? flow.acceptAuthorization : flow.connectAuthorization
     if authorization == flowUse.generation { return [] }
     out.isReauthorization = authorization != 0
     return .firstOfFlow
+  }
+
+  /// Finds the flow of a packet that has waited, and whether it still asks to be let through.
+  mutating func meetAgain(_ flow: FlowReference, _ hook: Hook) -> PacketTraits {
+    out.isReauthorization = false
+    flowUse.isAuthorizing = false
+    out.flow = out.flows.find(flow)
+    flowUse.isAborted = out.flow >= 0 && out.flows[out.flow].isAborted
+    return out.flow < 0 ? .firstOfFlow : askToPass(out.flows[out.flow], hook)
   }
 
   /// Whether a packet of a known flow is the first of another with the same ends: TCP's ports are used
@@ -226,6 +244,10 @@ extension WorkerState {
       out.flows = FlowTable(capacity: FlowUse.capacity)
     } else if !next.followsFlows, out.followsFlows {
       out.flows = FlowTable(capacity: 0)
+    }
+    if next.followsFlows != out.followsFlows {
+      // Another table gives its numbers anew.
+      flowUse.awaited = [:]
     }
     out.followsFlows = next.followsFlows
     flowUse.reach = flowUse.releaser == nil ? FlowReach() : FlowReach(next.policy)

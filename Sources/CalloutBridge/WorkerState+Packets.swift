@@ -92,9 +92,30 @@ extension WorkerState {
     if out.followsFlows {
       traits.formUnion(meetFlow(layout, hook, packet.metadata))
       if flowUse.isAborted { return settle(unsettled, .aborted, packet, hook) }
+      if traits.contains(.firstOfFlow), policy.asksForProcess(hook, isIPv6: isIPv6) {
+        switch findProcess(packet) {
+        case .begun:
+          _ = unsettled.keepWaiting()
+          return
+        case .refused where failurePolicy == .block:
+          return settle(unsettled, .failing, packet, hook)
+        case .refused, .impossible: break
+        }
+      }
     }
+    judge(unsettled, packet, traits, policy, callouts)
+  }
+
+  /// Has filters and callouts decide a packet that has been met.
+  @inline(__always)
+  mutating func judge(
+    _ unsettled: consuming UnsettledPacket, _ packet: borrowing ClassifiedPacket,
+    _ traits: PacketTraits, _ policy: borrowing CompiledPolicy,
+    _ callouts: Span<HeldObject<Callout>>
+  ) {
+    let (hook, layer) = (packet.hook, packet.layer)
     let handle = out.packet.handle
-    if policy.walks.isSeveral(hook, isIPv6: isIPv6) {
+    if policy.walks.isSeveral(hook, isIPv6: layer.isIPv6) {
       let (decision, decider) = evaluate(packet, traits, policy, callouts)
       if tap != nil, handle == 0, out.packet.handle != 0 { copyForCapture(packet) }
       if policy.walks.hasDiscards { follow(packet, decision, at: decider, policy, callouts) }

@@ -72,6 +72,7 @@ extension WorkerState {
         carryOut(entry, .failurePolicy, .expired)
       case .permit: carryOut(entry, .permit, .blocked)
       case .block: carryOut(entry, .block, .blocked)
+      case .classification: classify(entry, nil, isLate: true)
       }
     }
   }
@@ -85,6 +86,7 @@ extension WorkerState {
       case .failurePolicy: carryOut(entry, .failurePolicy, .expired)
       case .permit: carryOut(entry, .permit, .blocked)
       case .block: carryOut(entry, .block, .blocked)
+      case .classification: classify(entry, nil, isLate: true)
       }
     }
     socket.verdicts.flush()

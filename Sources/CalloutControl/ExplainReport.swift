@@ -26,6 +26,8 @@ public struct ExplainRequest: Codable, Sendable, Hashable {
   public var userID: UInt32? = nil
   /// The group of the sending socket.
   public var groupID: UInt32? = nil
+  /// The path of the program that has the flow's socket.
+  public var program: String? = nil
 
   enum CodingKeys: String, CodingKey {
     case packet, form
@@ -36,6 +38,7 @@ public struct ExplainRequest: Codable, Sendable, Hashable {
     case layer, input, output
     case userID = "user-id"
     case groupID = "group-id"
+    case program = "app-id"
   }
 
   /// A request for nothing yet.

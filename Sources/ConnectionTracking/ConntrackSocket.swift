@@ -8,14 +8,14 @@ internal import PacketViews
 /// Each call waits for the kernel's answer. For one thread at a time; in the network namespace of
 /// the thread that made it.
 public struct ConntrackSocket: ~Copyable {
-  private let channel: NetfilterChannel
+  private let channel: NetlinkChannel
   private var buffer = [UInt8](repeating: 0, count: 1 << 16)
   private var sequence: UInt32 = 0
 
   /// Opens a socket.
   public init() throws(ConntrackError) {
     do throws(SystemError) {
-      channel = try NetfilterChannel()
+      channel = try NetlinkChannel(.netfilter)
     } catch {
       throw .system(error)
     }
@@ -92,7 +92,7 @@ public struct ConntrackSocket: ~Copyable {
   }
 
   private mutating func receive(_ operation: String) throws(ConntrackError) -> Int {
-    let arrival: NetfilterChannel.Arrival
+    let arrival: NetlinkChannel.Arrival
     do throws(SystemError) {
       arrival = try channel.receive(into: &buffer)
     } catch {

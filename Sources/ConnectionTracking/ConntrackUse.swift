@@ -85,7 +85,7 @@ private struct Batch {
       17, flags: NetfilterRequest.plain, sequence: UInt32(operations.count + 1), family: 0,
       resource: Netfilter.tables)
     do throws(SystemError) {
-      let channel = try NetfilterChannel()
+      let channel = try NetlinkChannel(.netfilter)
       try channel.send(bytes + end.bytes)
       var buffer = [UInt8](repeating: 0, count: 1 << 14)
       for operation in operations {

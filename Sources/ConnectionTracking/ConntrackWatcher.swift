@@ -22,7 +22,7 @@ public enum ConntrackEvent: Sendable, Hashable {
 /// Wait for `pollDescriptor`, then take events until there are none. For one thread at a time.
 /// Connections that were there before are told of only if `nf_conntrack_events` is 1.
 public struct ConntrackWatcher: ~Copyable {
-  private let channel: NetfilterChannel
+  private let channel: NetlinkChannel
   private var buffer = [UInt8](repeating: 0, count: 1 << 16)
   private var cursor = 0
   private var end = 0
@@ -31,7 +31,7 @@ public struct ConntrackWatcher: ~Copyable {
   public init() throws(ConntrackError) {
     do throws(SystemError) {
       // NFNLGRP_CONNTRACK_NEW, _UPDATE and _DESTROY are groups 1, 2 and 3.
-      channel = try NetfilterChannel(groups: 0b111)
+      channel = try NetlinkChannel(.netfilter, groups: 0b111)
     } catch {
       throw .system(error)
     }
@@ -66,7 +66,7 @@ public struct ConntrackWatcher: ~Copyable {
       in: buffer.span.packetBytes.slice(from: 0, length: end), at: &next)
   }
 
-  private mutating func receive() throws(ConntrackError) -> NetfilterChannel.Arrival {
+  private mutating func receive() throws(ConntrackError) -> NetlinkChannel.Arrival {
     do throws(SystemError) {
       return try channel.receive(into: &buffer)
     } catch {

@@ -31,10 +31,14 @@ public struct KernelFeature: Sendable, Hashable {
 
 /// The capabilities that Callout asks for.
 public enum Capability: UInt64, Sendable, CaseIterable {
+  /// CAP_DAC_READ_SEARCH: the open files of others' processes, for the programs of flows.
+  case dacReadSearch = 2
   /// CAP_NET_ADMIN: queues, rules, marks.
   case netAdmin = 12
   /// CAP_NET_RAW: raw sockets for injection.
   case netRaw = 13
+  /// CAP_SYS_PTRACE: what others' processes have open, for the programs of flows.
+  case sysPtrace = 19
   /// CAP_SYSLOG: the addresses of the kernel's functions.
   case syslog = 34
   /// CAP_PERFMON: programs at the kernel's tracepoints.
@@ -45,8 +49,10 @@ public enum Capability: UInt64, Sendable, CaseIterable {
   /// The name that `capabilities(7)` uses.
   public var name: String {
     switch self {
+    case .dacReadSearch: "CAP_DAC_READ_SEARCH"
     case .netAdmin: "CAP_NET_ADMIN"
     case .netRaw: "CAP_NET_RAW"
+    case .sysPtrace: "CAP_SYS_PTRACE"
     case .syslog: "CAP_SYSLOG"
     case .perfmon: "CAP_PERFMON"
     case .bpf: "CAP_BPF"

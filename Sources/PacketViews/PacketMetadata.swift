@@ -84,6 +84,8 @@ public struct PacketMetadata: BitwiseCopyable, Sendable {
   @usableFromInline package var rawInputHardware: UInt16 = 0
   @usableFromInline package var rawOutputHardware: UInt16 = 0
   @usableFromInline package var rawDropReason: UInt32 = 0
+  @usableFromInline package var rawProcessID: UInt32 = 0
+  @usableFromInline package var rawProgram: UInt32 = 0
   @usableFromInline package var rawVLANTCI: UInt16 = 0
   @usableFromInline package var rawVLANProtocol: UInt16 = 0
 
@@ -107,6 +109,8 @@ extension PacketMetadata {
     @inlinable package static var inputHardware: Present { Present(rawValue: 64) }
     @inlinable package static var outputHardware: Present { Present(rawValue: 128) }
     @inlinable package static var dropReason: Present { Present(rawValue: 256) }
+    @inlinable package static var processID: Present { Present(rawValue: 512) }
+    @inlinable package static var program: Present { Present(rawValue: 1024) }
   }
 
   /// Owner of the sending socket, where a registration reads it.
@@ -123,6 +127,21 @@ extension PacketMetadata {
   public var groupID: UInt32? {
     get { present.contains(.groupID) ? rawGroupID : nil }
     set { set(newValue, \.rawGroupID, .groupID) }
+  }
+
+  /// The process that has the flow's socket on this host: of a flow's first packet, where the policy
+  /// asks for it and it could be found.
+  ///
+  /// Mirrors `processId` of `FWPS_INCOMING_METADATA_VALUES0`; its path is `Classification.process`.
+  public var processID: UInt32? {
+    get { present.contains(.processID) ? rawProcessID : nil }
+    set { set(newValue, \.rawProcessID, .processID) }
+  }
+
+  /// The place of that process' path among the paths of the policy's conditions.
+  package var program: UInt32? {
+    get { present.contains(.program) ? rawProgram : nil }
+    set { set(newValue, \.rawProgram, .program) }
   }
 
   /// The conntrack entry's id, where a registration reads it.

@@ -74,7 +74,7 @@ private let unavailable: Set<String> = [
   "SUB_INTERFACE_INDEX", "SOURCE_SUB_INTERFACE_INDEX", "DESTINATION_SUB_INTERFACE_INDEX",
   "NEXTHOP_SUB_INTERFACE_INDEX", "PROFILE_ID", "ARRIVAL_INTERFACE_PROFILE_ID",
   "NEXTHOP_INTERFACE_PROFILE_ID", "ORIGINAL_PROFILE_ID", "CURRENT_PROFILE_ID",
-  "IPSEC_SECURITY_REALM_ID", "INTERFACE_QUARANTINE_EPOCH", "NAP_CONTEXT", "ALE_APP_ID",
+  "IPSEC_SECURITY_REALM_ID", "INTERFACE_QUARANTINE_EPOCH", "NAP_CONTEXT",
   "ALE_ORIGINAL_APP_ID", "ALE_USER_ID", "ALE_REMOTE_USER_ID", "ALE_REMOTE_MACHINE_ID",
   "ALE_PACKAGE_ID", "ALE_SECURITY_ATTRIBUTE_FQBN_VALUE", "ALE_EFFECTIVE_NAME", "PEER_NAME",
   "SIO_FIREWALL_SYSTEM_PORT", "REAUTHORIZE_REASON", "ORIGINAL_ICMP_TYPE",
@@ -83,7 +83,9 @@ private let unavailable: Set<String> = [
 ]
 
 /// Not known of flows.
-private let ofInterfaces: Set<String> = ["IP_LOCAL_INTERFACE", "INTERFACE_TYPE", "TUNNEL_TYPE"]
+private let ofPackets: Set<String> = [
+  "IP_LOCAL_INTERFACE", "INTERFACE_TYPE", "TUNNEL_TYPE", "ALE_APP_ID",
+]
 
 @Suite struct PacketFieldTests {
   private let bench = Bench()
@@ -155,7 +157,7 @@ private let ofInterfaces: Set<String> = ["IP_LOCAL_INTERFACE", "INTERFACE_TYPE",
         case .available: #expect(!unavailable.contains(name), "\(field) at \(layer)")
         case .unavailable(let reason):
           let isUnknown =
-            unavailable.contains(name) || layer.indicatesFlows && ofInterfaces.contains(name)
+            unavailable.contains(name) || layer.indicatesFlows && ofPackets.contains(name)
           #expect(isUnknown && !reason.isEmpty, "\(field) at \(layer)")
         case .absent: Issue.record("\(field) at \(layer)")
         }

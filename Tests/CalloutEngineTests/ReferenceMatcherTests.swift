@@ -38,7 +38,7 @@ struct RandomWorld {
     switch field.valueType {
     case .address: value = Self.bits(pick(Self.addresses))
     case .flags: value = pick([1, 0x20, 0x21])
-    case .macAddress: value = 0
+    case .macAddress, .blob: value = 0
     case .integer(let bits):
       value = bits == 16 ? UInt128(pick(Self.ports)) : pick([0, 1, 2, 6, 17])
     }
@@ -132,6 +132,7 @@ enum SlowMatcher {
     case .flagsAllSet(let bits): (0..<32).allSatisfy { bits >> $0 & 1 == 0 || value >> $0 & 1 == 1 }
     case .flagsAnySet(let bits): (0..<32).contains { bits >> $0 & 1 == 1 && value >> $0 & 1 == 1 }
     case .flagsNoneSet(let bits): !(0..<32).contains { bits >> $0 & 1 == 1 && value >> $0 & 1 == 1 }
+    case .blob: false
     }
   }
 

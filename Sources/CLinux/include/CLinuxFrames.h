@@ -83,9 +83,9 @@ int clx_raise_descriptor(int fd, int lowest);
 
 /// A socket for the kernel's list of devices, told of changes if it watches.
 int clx_open_links(bool watching);
-/// A socket for netfilter's subsystems: one that waits at most five seconds for an answer, or, with
-/// a set of groups, one that is told of their events and never waits.
-int clx_open_netfilter(uint32_t groups);
+/// A netlink socket for one part of the kernel: one that waits at most five seconds for an answer, or,
+/// with a set of groups, one that is told of their events and never waits.
+int clx_open_netlink(int bus, uint32_t groups);
 /// Asks for one device by index or name, or for all if there is neither.
 int clx_request_links(int fd, uint32_t index, const char *name, uint32_t sequence);
 

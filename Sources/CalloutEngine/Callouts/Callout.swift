@@ -127,6 +127,9 @@ public struct CalloutRegistration: Sendable {
   public var neededBytes: NeededBytes
   /// Whether it reads `userID` or `groupID` of the metadata, which cost the kernel a look-up.
   public var readsSocketOwner: Bool
+  /// Whether it reads `Classification.process` at the authorization layers: a flow's first packet is
+  /// held there until the process is found, a few milliseconds.
+  public var readsProcess = false
   /// Whether it reads the conntrack values of the metadata, where the kernel can send them.
   public var readsConntrack: Bool
   /// Whether it may be given chains of frames, which its `frameForm` must want too.

@@ -60,6 +60,11 @@ public struct Classification: ~Copyable {
   ///
   /// `FWP_CONDITION_FLAG_IS_REAUTHORIZE`.
   public package(set) var isReauthorization = false
+  /// Who has the socket of the flow on this host: while its first packet is at an authorization layer,
+  /// where the policy asks for it and it could be found.
+  ///
+  /// Mirrors `processId` and `processPath` of `FWPS_INCOMING_METADATA_VALUES0`.
+  public package(set) var process: FlowProcess?
   package let desk: any PacketDesk
   private let defaultDeadline: UInt64
   /// The queues that somebody had bound at `boundQueuesTime`; asked anew ten times a second.

@@ -17,6 +17,7 @@ package struct FilterCompiler {
   /// The sublayers' places, highest weight first, equal ones by name.
   private let ranks: [String: Int]
   private let filtersOfLayers: [Layer: [Int]]
+  let blobs: BlobOrder
   private(set) var layers = [CompiledPolicy.LayerFilters](
     repeating: CompiledPolicy.LayerFilters(), count: Layer.tableSize)
   private(set) var filters: [CompiledPolicy.CompiledFilter] = []
@@ -31,6 +32,7 @@ package struct FilterCompiler {
     self.policy = policy
     self.fewFilters = fewFilters
     self.callouts = callouts
+    blobs = BlobOrder(policy.filters)
     ranks = policy.sublayerRanks
     let enabled = policy.filters.indices.filter { policy.filters[$0].isAtWork(callouts) }
     filtersOfLayers = Dictionary(grouping: enabled) { policy.filters[$0].layer }
@@ -100,6 +102,7 @@ package struct FilterCompiler {
   /// Compiles the conditions on one field.
   private mutating func compile(_ group: ArraySlice<Condition>, _ layer: Layer, _ firstField: Int) {
     guard let field = group.first?.field else { return }
+    let group = field.valueType == .blob ? group.flatMap(blobs.numeric)[...] : group
     let limit = field.largestValue(at: layer)
     let slot = slot(of: field, from: firstField)
     let start = conditions.count

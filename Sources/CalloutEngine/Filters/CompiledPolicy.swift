@@ -43,6 +43,8 @@ package final class CompiledPolicy: Sendable {
   let sets: [ValueRange]
   let fields: [Field]
   let index: FilterIndex
+  /// What numbers stand for strings of bytes.
+  package let blobs: BlobOrder
   /// The callouts, in the order of their numbers.
   package let callouts: [CalloutRegistration]
   /// The policy that was compiled.
@@ -50,6 +52,9 @@ package final class CompiledPolicy: Sendable {
 
   /// The layers with filters at each hook.
   package let walks: LayerWalks
+
+  /// Where it asks for the processes of flows.
+  let processInterest: ProcessInterest
 
   /// Whether any filter works at a layer.
   package func hasFilters(at layer: Layer) -> Bool {
@@ -85,6 +90,8 @@ package final class CompiledPolicy: Sendable {
     sets = compiler.sets
     fields = compiler.fields
     index = compiler.builder.index
+    blobs = compiler.blobs
+    processInterest = ProcessInterest(policy) { $0.isAtWork(numbers) }
   }
 
   /// Whether a filter accepts the values of a packet.

@@ -29,7 +29,10 @@ extension Condition {
   /// Whether packets at `layer` can be tested so.
   func check(at layer: Layer) throws(ConditionError) {
     let limit = field.largestValue(at: layer)
+    if case .blob(let match) = match { return try check(match) }
+    guard field.valueType != .blob else { throw .typeMismatch(expected: "a path") }
     switch match {
+    case .blob: break
     case .equal(let value), .notEqual(let value), .greater(let value), .less(let value),
       .greaterOrEqual(let value), .lessOrEqual(let value):
       guard value <= limit else {
@@ -50,7 +53,7 @@ extension Condition {
       }
     case .flagsAllSet(let bits), .flagsAnySet(let bits), .flagsNoneSet(let bits):
       switch field.valueType {
-      case .address, .macAddress: throw .matchTypeMismatch(expected: "no flags")
+      case .address, .macAddress, .blob: throw .matchTypeMismatch(expected: "no flags")
       case .integer, .flags: break
       }
       guard UInt128(bits) <= limit else {
@@ -58,6 +61,21 @@ extension Condition {
       }
     }
   }
+
+  private func check(_ match: BlobMatch) throws(ConditionError) {
+    guard field.valueType == .blob else { throw .typeMismatch(expected: "no path") }
+    for operand in match.operands {
+      guard !operand.isEmpty, operand.count <= Self.longestBlob, !operand.contains(0) else {
+        throw .typeMismatch(expected: "a path of 1 to \(Self.longestBlob) bytes without a 0")
+      }
+    }
+    if case .range(let low, let high) = match, high.lexicographicallyPrecedes(low) {
+      throw .invalidRange
+    }
+  }
+
+  /// The kernel's longest path.
+  static let longestBlob = 4096
 }
 
 extension PolicyError {

@@ -38,6 +38,8 @@ public struct Condition: Sendable, Hashable {
     case flagsAnySet(UInt32)
     /// None of these bits is set.
     case flagsNoneSet(UInt32)
+    /// The string of bytes compares so; for paths.
+    case blob(BlobMatch)
   }
 
   /// What is tested.
@@ -106,6 +108,8 @@ struct CompiledCondition: BitwiseCopyable {
     case .flagsAllSet(let bits): (test, low, high) = (.masked, UInt128(bits), UInt128(bits))
     case .flagsAnySet(let bits): (test, low, high) = (.anySet, 0, UInt128(bits))
     case .flagsNoneSet(let bits): (test, low, high) = (.masked, 0, UInt128(bits))
+    // Numbers stand for strings, see `BlobOrder`; by itself it accepts nothing.
+    case .blob: (test, low, high) = (.range, 1, 0)
     }
   }
 

@@ -25,6 +25,8 @@ public indirect enum ConditionValue: Sendable, Hashable {
   case int64(Int64)
   /// `FWP_BYTE_ARRAY16_TYPE`: an IPv6 address, its first eight bytes and its last.
   case byteArray16(high: UInt64, low: UInt64)
+  /// `FWP_BYTE_BLOB_TYPE`: a path.
+  case byteBlob([UInt8])
   /// `FWP_BYTE_ARRAY6_TYPE`: an Ethernet address.
   case byteArray6(MACAddress)
   /// `FWP_V4_ADDR_MASK`, both in host order.
@@ -48,6 +50,7 @@ public indirect enum ConditionValue: Sendable, Hashable {
     case .int32: 7
     case .int64: 8
     case .byteArray16: 11
+    case .byteBlob: 12
     case .byteArray6: 18
     case .v4AddressMask: 0x100
     case .v6AddressMask: 0x101
@@ -84,10 +87,20 @@ public indirect enum ConditionValue: Sendable, Hashable {
     }
   }
 
+  /// The bytes of a value that must be a string of them.
+  fileprivate var blob: [UInt8] {
+    get throws(ConditionError) {
+      guard case .byteBlob(let bytes) = self else {
+        throw .typeMismatch(expected: "a value of type \(FieldDataType.byteBlob)")
+      }
+      return bytes
+    }
+  }
+
   /// The number of a value that must be of `field`'s type.
   fileprivate func number(of field: Field, at layer: Layer) throws(ConditionError) -> UInt128 {
     let type = field.dataType(at: layer)
-    // Such fields hold device indices here.
+    // Those that are no paths hold device indices here.
     let wanted = type == .byteBlob ? FieldDataType.uint32 : type
     guard dataType == wanted.rawValue, let number else {
       throw .typeMismatch(expected: "a value of type \(wanted)")
@@ -98,7 +111,7 @@ public indirect enum ConditionValue: Sendable, Hashable {
 
 /// How a field is compared, under WFP's numbers.
 ///
-/// Mirrors `FWP_MATCH_TYPE`; the types for strings are not there, since no field here is one.
+/// Mirrors `FWP_MATCH_TYPE`; that for Unicode strings is not there, since no field here is one.
 public enum MatchType: UInt32, CaseIterable, Sendable, BitwiseCopyable {
   /// The value is this one, or lies under an address mask.
   case equal = 0
@@ -120,9 +133,9 @@ public enum MatchType: UInt32, CaseIterable, Sendable, BitwiseCopyable {
   case flagsNoneSet = 8
   /// The value is another one, or does not lie under an address mask.
   case notEqual = 10
-  /// The address begins as an address mask says.
+  /// The address begins as an address mask says, the path as this one.
   case prefix = 11
-  /// The address does not begin as an address mask says.
+  /// The address does not begin as an address mask says, or the path not as this one.
   case notPrefix = 12
 }
 
@@ -152,6 +165,7 @@ extension Condition {
   private static func match(
     _ field: Field, _ type: MatchType, _ value: ConditionValue, _ layer: Layer
   ) throws(ConditionError) -> Match {
+    if field.valueType == .blob { return .blob(try blob(type, value)) }
     switch type {
     case .equal, .prefix:
       if field.valueType == .address, let masked = value.masked(isIPv6: layer.isIPv6) {
@@ -178,6 +192,27 @@ extension Condition {
     case .flagsAllSet: return .flagsAllSet(try bits(field, value, layer))
     case .flagsAnySet: return .flagsAnySet(try bits(field, value, layer))
     case .flagsNoneSet: return .flagsNoneSet(try bits(field, value, layer))
+    }
+  }
+
+  private static func blob(
+    _ type: MatchType, _ value: ConditionValue
+  ) throws(ConditionError) -> BlobMatch {
+    switch type {
+    case .equal: return .equal(try value.blob)
+    case .notEqual: return .notEqual(try value.blob)
+    case .prefix: return .prefix(try value.blob)
+    case .notPrefix: return .notPrefix(try value.blob)
+    case .greater: return .greater(try value.blob)
+    case .less: return .less(try value.blob)
+    case .greaterOrEqual: return .greaterOrEqual(try value.blob)
+    case .lessOrEqual: return .lessOrEqual(try value.blob)
+    case .range:
+      guard case .range(let low, let high) = value else {
+        throw .typeMismatch(expected: "a range")
+      }
+      return .range(try low.blob, try high.blob)
+    case .flagsAllSet, .flagsAnySet, .flagsNoneSet: throw .matchTypeMismatch(expected: "no flags")
     }
   }
 

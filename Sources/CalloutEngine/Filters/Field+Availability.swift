@@ -20,8 +20,11 @@ extension Field {
     if isListed, let reason = unavailability { return .unavailable(reason: reason) }
     if layer.indicatesFlows {
       if isOfFlows { return .available }
-      return isListed
-        ? .unavailable(reason: "a flow tells its device's number; match interface-index") : .absent
+      guard isListed else { return .absent }
+      return .unavailable(
+        reason: self == .aleAppID
+          ? "programs are looked for as flows begin; match it at ale-auth-connect or ale-auth-recv-accept"
+          : "a flow tells its device's number; match interface-index")
     }
     let place = layer.base ?? layer
     guard place.indicatesPackets else { return .absent }
@@ -56,7 +59,7 @@ extension Field {
       "Linux has no network profiles; match interface-index"
     case .ipsecSecurityRealmID: "Linux has no security realms"
     case .interfaceQuarantineEpoch, .napContext: "Linux has no quarantine"
-    case .aleAppID, .aleOriginalAppID: "no packet tells its program; match user-id"
+    case .aleOriginalAppID: "no packet tells who has it sent; match ale-app-id"
     case .aleUserID: "Linux has no tokens; match user-id or group-id"
     case .aleRemoteUserID, .aleRemoteMachineID:
       "no packet tells its sender's account; match ip-remote-address"

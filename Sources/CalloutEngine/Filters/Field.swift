@@ -203,6 +203,8 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case macAddress
     /// Named bits.
     case flags
+    /// A string of bytes: a path.
+    case blob
   }
 
   /// What values the field takes.
@@ -231,7 +233,7 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
       .integer(bits: 8)
     case .ipLocalInterface, .ipForwardInterface, .ipPhysicalArrivalInterface,
       .ipPhysicalNexthopInterface, .ipArrivalInterface, .ipNexthopInterface, .ipsecSecurityRealmID,
-      .interfaceQuarantineEpoch, .aleAppID, .aleUserID, .aleRemoteUserID, .aleRemoteMachineID,
+      .interfaceQuarantineEpoch, .aleUserID, .aleRemoteUserID, .aleRemoteMachineID,
       .aleOriginalAppID, .alePackageID, .aleSecurityAttributeFQBNValue, .aleEffectiveName,
       .peerName, .bitmapIPLocalAddress, .bitmapIPLocalPort, .bitmapIPRemoteAddress,
       .bitmapIPRemotePort:
@@ -248,6 +250,7 @@ public enum Field: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case .embeddedLocalPort, .embeddedRemotePort, .originalICMPType:
       .integer(bits: 16)
     case .flags, .l2Flags: .flags
+    case .aleAppID: .blob
     }
   }
 }

@@ -164,6 +164,11 @@ extension Condition.Match {
     case .notEqual, .notPrefix: 1
     case .flagsAllSet(let set), .flagsAnySet(let set), .flagsNoneSet(let set):
       UInt64(set.nonzeroBitCount)
+    case .blob(.equal): 128
+    case .blob(.prefix), .blob(.range), .blob(.greater), .blob(.less), .blob(.greaterOrEqual),
+      .blob(.lessOrEqual):
+      64
+    case .blob(.notEqual), .blob(.notPrefix): 1
     }
   }
 }

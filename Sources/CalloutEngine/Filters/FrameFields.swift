@@ -16,7 +16,7 @@ public enum FieldDataType: UInt32, Sendable, BitwiseCopyable {
   case uint64 = 4
   /// `FWP_BYTE_ARRAY16_TYPE`: an IPv6 address.
   case byteArray16 = 11
-  /// `FWP_BYTE_BLOB_TYPE`; here such values are device indices of 32 bits.
+  /// `FWP_BYTE_BLOB_TYPE`: a path; of virtual switches such values are device indices of 32 bits.
   case byteBlob = 12
   /// `FWP_SID`; no value here has it.
   case sid = 13
@@ -105,7 +105,7 @@ extension Field {
   public func dataType(at layer: Layer) -> FieldDataType {
     switch self {
     case .icmpType, .icmpCode, .originalICMPType: return .uint16
-    case .aleAppID, .aleOriginalAppID, .aleSecurityAttributeFQBNValue: return .byteBlob
+    case .aleOriginalAppID, .aleSecurityAttributeFQBNValue: return .byteBlob
     case .aleUserID, .aleRemoteUserID, .aleRemoteMachineID: return .securityDescriptor
     case .alePackageID: return .sid
     case .aleEffectiveName, .peerName: return .unicodeString
@@ -123,6 +123,7 @@ extension Field {
     case .integer, .flags: return .uint32
     case .address: return layer.isIPv6 ? .byteArray16 : .uint32
     case .macAddress: return .byteArray6
+    case .blob: return .byteBlob
     }
   }
 }

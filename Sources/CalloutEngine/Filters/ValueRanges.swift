@@ -53,6 +53,7 @@ package struct ValueRanges: Sendable, Hashable {
         return nil
       }
       self = none.complement
+    case .blob: return nil
     }
   }
 
@@ -154,6 +155,7 @@ extension Field {
     case .address: layer.isIPv6 ? .max : 0xffff_ffff
     case .macAddress: 0xffff_ffff_ffff
     case .flags: 0xffff_ffff
+    case .blob: largestBlobNumber
     }
   }
 }

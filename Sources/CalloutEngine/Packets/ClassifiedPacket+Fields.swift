@@ -31,6 +31,7 @@ extension ClassifiedPacket {
     case .ipDestinationAddressType: return Self.type(layout.destinationAddress)
     case .direction: return direction.map { UInt128($0.rawValue) }
     case .compartmentID: return 1
+    case .aleAppID: return metadata.program.map { UInt128($0) }
     case .embeddedProtocol: return embedded.map { UInt128($0.transportProtocol.rawValue) }
     case .embeddedRemoteAddress: return embedded.map { Self.number($0.destinationAddress) }
     case .embeddedLocalAddressType: return embedded.flatMap { Self.type($0.sourceAddress) }

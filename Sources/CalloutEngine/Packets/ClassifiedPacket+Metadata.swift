@@ -15,6 +15,10 @@ public struct MetadataFields: OptionSet, Sendable, Hashable, BitwiseCopyable {
   public static let discardReason = MetadataFields(rawValue: 0x1)
   /// `ipHeaderSize`.
   public static let ipHeaderSize = MetadataFields(rawValue: 0x4)
+  /// `Classification.process`: the path of the program.
+  public static let processPath = MetadataFields(rawValue: 0x8)
+  /// `PacketMetadata.processID`.
+  public static let processID = MetadataFields(rawValue: 0x20)
   /// `transportHeaderSize`.
   public static let transportHeaderSize = MetadataFields(rawValue: 0x400)
   /// The compartment, which is always 1.
@@ -96,6 +100,7 @@ extension ClassifiedPacket {
     var present: MetadataFields = .compartmentID
     if direction != nil { present.insert(.packetDirection) }
     if metadata.dropReason != nil { present.insert(.discardReason) }
+    if metadata.processID != nil { present.formUnion([.processID, .processPath]) }
     if ipHeaderSize != nil { present.insert(.ipHeaderSize) }
     if transportHeaderSize != nil { present.insert(.transportHeaderSize) }
     if fragmentData != nil { present.insert(.fragmentData) }

@@ -43,6 +43,10 @@ struct ExplainCommand: ParsableCommand {
   @Option(
     name: .customLong("gid"), help: ArgumentHelp("Whose group sends it.", valueName: "number"))
   var groupID: UInt32?
+  @Option(
+    name: .customLong("app-id"),
+    help: ArgumentHelp("The program that has the socket; none is known else.", valueName: "path"))
+  var program: String?
 
   func validate() throws {
     let sources = [hex != nil, pcap != nil, from != nil || to != nil].filter { $0 }.count
@@ -84,6 +88,7 @@ struct ExplainCommand: ParsableCommand {
     request.output = output
     request.userID = userID
     request.groupID = groupID
+    request.program = program
     return request
   }
 

@@ -38,6 +38,7 @@ struct ExplainAnswer {
     metadata.originalLength = UInt32(bytes.count)
     metadata.userID = request.userID
     metadata.groupID = request.groupID
+    metadata.program = request.program.map { policy.blobs.place(of: Array($0.utf8)) }
     var reports: [ExplainReport] = []
     for hook in Hook.all(input: input, output: output) {
       for layer in Layer.met(at: hook, by: layout) where layers.contains(layer) {

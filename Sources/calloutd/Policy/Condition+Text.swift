@@ -20,6 +20,22 @@ extension Condition {
     case .flagsAllSet(let bits): "\(field.name) all of \(names(bits))"
     case .flagsAnySet(let bits): "\(field.name) any of \(names(bits))"
     case .flagsNoneSet(let bits): "\(field.name) none of \(names(bits))"
+    case .blob(let match): "\(field.name) \(text(match))"
+    }
+  }
+
+  private func text(_ match: BlobMatch) -> String {
+    func path(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+    return switch match {
+    case .equal(let bytes): path(bytes)
+    case .notEqual(let bytes): "not \(path(bytes))"
+    case .prefix(let bytes): "\(path(bytes))…"
+    case .notPrefix(let bytes): "not \(path(bytes))…"
+    case .greater(let bytes): "above \(path(bytes))"
+    case .less(let bytes): "below \(path(bytes))"
+    case .greaterOrEqual(let bytes): "from \(path(bytes))"
+    case .lessOrEqual(let bytes): "up to \(path(bytes))"
+    case .range(let low, let high): "\(path(low)) to \(path(high))"
     }
   }
 
@@ -36,6 +52,7 @@ extension Condition {
         return "\(IPAddress(v4: UInt32(truncatingIfNeeded: value)))"
       }
       return "\(IPAddress(high: UInt64(value >> 64), low: UInt64(truncatingIfNeeded: value)))"
+    case .blob: return "\(value)"
     }
   }
 

@@ -23,7 +23,55 @@ extension ConditionDraft {
       if let text = node.plainText, let value = field.value(text) { return value }
       reader.problems.report(node, isNot: field.expected)
       return nil
+    case .blob:
+      reader.problems.report(node, isNot: field.expected)
+      return nil
     }
+  }
+
+  /// The condition on a path.
+  func path(
+    _ node: Node, _ match: MatchName, _ field: Field, _ reader: inout PolicyReader
+  ) -> Condition? {
+    func single(_ make: ([UInt8]) -> BlobMatch) -> Condition? {
+      guard isSingle(node, &reader) else { return nil }
+      return bytes(node, field, &reader).map { Condition(field, .blob(make($0))) }
+    }
+    switch match {
+    case .equal: return single { .equal($0) }
+    case .notEqual: return single { .notEqual($0) }
+    case .prefix: return single { .prefix($0) }
+    case .notPrefix: return single { .notPrefix($0) }
+    case .greater: return single { .greater($0) }
+    case .less: return single { .less($0) }
+    case .greaterOrEqual: return single { .greaterOrEqual($0) }
+    case .lessOrEqual: return single { .lessOrEqual($0) }
+    case .range:
+      guard case .sequence(let list) = node, list.count == 2, let first = list.first,
+        let last = list.last
+      else {
+        reader.problems.report(node, isNot: "a list of two: [first, last]")
+        return nil
+      }
+      guard let low = bytes(first, field, &reader), let high = bytes(last, field, &reader) else {
+        return nil
+      }
+      return Condition(field, .blob(.range(low, high)))
+    case .masked, .flagsAllSet, .flagsAnySet, .flagsNoneSet:
+      reader.problems.report(
+        "found the match \(match.rawValue), expected another: \(field.name) is a path",
+        at: node.position)
+      return nil
+    }
+  }
+
+  /// An absolute path.
+  private func bytes(_ node: Node, _ field: Field, _ reader: inout PolicyReader) -> [UInt8]? {
+    guard let text = node.scalar?.string, text.hasPrefix("/") else {
+      reader.problems.report(node, isNot: field.expected)
+      return nil
+    }
+    return Array(text.utf8)
   }
 
   /// The condition that a value lies between two.
@@ -64,7 +112,7 @@ extension ConditionDraft {
     _ node: Node, _ field: Field, _ layer: Layer?, _ reader: inout PolicyReader
   ) -> Condition? {
     switch field.valueType {
-    case .integer, .flags:
+    case .integer, .flags, .blob:
       reader.problems.report(
         "found the match prefix, expected another: \(field.name) is no address",
         at: node.position)
@@ -94,7 +142,7 @@ extension ConditionDraft {
     _ node: Node, _ field: Field, _ layer: Layer?, _ reader: inout PolicyReader
   ) -> Condition? {
     switch field.valueType {
-    case .flags:
+    case .flags, .blob:
       reader.problems.report(
         "found the match masked, expected another: \(field.name) takes no mask",
         at: node.position)
@@ -129,7 +177,7 @@ extension ConditionDraft {
   /// The bits that a match of flags names.
   func bits(_ node: Node, _ field: Field, _ reader: inout PolicyReader) -> UInt32? {
     switch field.valueType {
-    case .address, .macAddress:
+    case .address, .macAddress, .blob:
       reader.problems.report(
         "found a match of flags, expected equal, range or prefix: \(field.name) is an address",
         at: node.position)

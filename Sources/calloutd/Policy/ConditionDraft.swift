@@ -22,10 +22,10 @@ enum MatchName: String, CaseIterable {
     switch self {
     case .equal: "a value, or a list: any of them"
     case .range: "[first, last], or a list of such"
-    case .prefix: "address/length, or a list of such"
+    case .prefix: "address/length or the beginning of a path, or a list of such"
     case .masked: "value/mask, or a list of such"
     case .notEqual, .greater, .less, .greaterOrEqual, .lessOrEqual: "one value"
-    case .notPrefix: "address/length"
+    case .notPrefix: "address/length or the beginning of a path"
     case .flagsAllSet, .flagsAnySet, .flagsNoneSet: "names in a list, or a mask"
     }
   }
@@ -97,6 +97,7 @@ struct ConditionDraft {
     _ value: Node, _ match: MatchName, _ field: Field, _ layer: Layer?,
     _ reader: inout PolicyReader
   ) -> Condition? {
+    if field.valueType == .blob { return path(value, match, field, &reader) }
     func single(_ make: (UInt128) -> Condition.Match) -> Condition? {
       number(value, field, layer, &reader).map { Condition(field, make($0)) }
     }
@@ -110,12 +111,7 @@ struct ConditionDraft {
     switch match {
     case .equal: return single { .equal($0) }
     case .notEqual:
-      if case .sequence = value, field.valueType != .flags {
-        reader.problems.report(
-          "found a list, expected one value: conditions on one field are or-ed, and every value "
-            + "is unlike one of two; give the ranges between them", at: value.position)
-        return nil
-      }
+      guard field.valueType == .flags || isSingle(value, &reader) else { return nil }
       return single { .notEqual($0) }
     case .greater: return ordered { .greater($0) }
     case .less: return ordered { .less($0) }
@@ -130,6 +126,15 @@ struct ConditionDraft {
     case .flagsNoneSet:
       return bits(value, field, &reader).map { Condition(field, .flagsNoneSet($0)) }
     }
+  }
+
+  /// Whether a match that negates has one value.
+  func isSingle(_ value: Node, _ reader: inout PolicyReader) -> Bool {
+    guard case .sequence = value else { return true }
+    reader.problems.report(
+      "found a list, expected one value: conditions on one field are or-ed, and every value "
+        + "is unlike one of two; give the ranges between them", at: value.position)
+    return false
   }
 }
 

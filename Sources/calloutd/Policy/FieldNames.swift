@@ -52,7 +52,7 @@ extension Field {
         return nil
       }
       return value
-    case .address, .flags: return nil
+    case .address, .flags, .blob: return nil
     }
   }
 
@@ -76,6 +76,7 @@ extension Field {
     case .address: "an address"
     case .macAddress: "an Ethernet address such as 02:00:00:00:00:01"
     case .flags: "flags"
+    case .blob: "a program's path such as /usr/bin/curl"
     }
   }
 }

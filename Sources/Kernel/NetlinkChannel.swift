@@ -3,10 +3,8 @@
 internal import CLinux
 internal import Glibc
 
-/// A netlink socket to netfilter's subsystems, in the network namespace of the thread that opens it.
-///
-/// `NETLINK_NETFILTER`.
-public struct NetfilterChannel: ~Copyable, Sendable {
+/// A netlink socket to one part of the kernel, in the network namespace of the thread that opens it.
+public struct NetlinkChannel: ~Copyable, Sendable {
   /// What a look at the socket brought.
   public enum Arrival: Sendable, Hashable {
     /// A datagram of so many bytes, at the beginning of the buffer.
@@ -21,13 +19,30 @@ public struct NetfilterChannel: ~Copyable, Sendable {
     case tooLong(Int)
   }
 
+  /// The part of the kernel that is asked.
+  public enum Bus: CInt, Sendable {
+    /// `NETLINK_SOCK_DIAG`.
+    case socketDiagnostics = 4
+    /// `NETLINK_NETFILTER`.
+    case netfilter = 12
+
+    fileprivate var name: String {
+      switch self {
+      case .socketDiagnostics: "socket diagnostics"
+      case .netfilter: "netfilter"
+      }
+    }
+  }
+
   private let descriptor: OwnedDescriptor
+  private let bus: Bus
 
   /// Opens a socket for requests, whose answers are waited for five seconds, or, with the bits of
   /// groups (bit 0 is group 1), one that is told of events and never waits.
-  public init(groups: UInt32 = 0) throws(SystemError) {
+  public init(_ bus: Bus, groups: UInt32 = 0) throws(SystemError) {
+    self.bus = bus
     descriptor = try OwnedDescriptor(
-      checking: clx_open_netfilter(groups), operation: "open netfilter socket")
+      checking: clx_open_netlink(bus.rawValue, groups), operation: "open \(bus.name) socket")
   }
 
   /// The descriptor to wait on.
@@ -38,7 +53,7 @@ public struct NetfilterChannel: ~Copyable, Sendable {
     let sent = unsafe request.withUnsafeBytes { bytes in
       retryingInterrupts { unsafe Glibc.send(descriptor.number, bytes.baseAddress, bytes.count, 0) }
     }
-    guard sent == request.count else { throw .current("send to netfilter") }
+    guard sent == request.count else { throw .current("send to \(bus.name)") }
   }
 
   /// Reads the next datagram into `buffer`, whose length does not change.
@@ -53,7 +68,7 @@ public struct NetfilterChannel: ~Copyable, Sendable {
     switch errno {
     case EAGAIN: return .nothing
     case ENOBUFS: return .overrun
-    default: throw .current("read from netfilter")
+    default: throw .current("read from \(bus.name)")
     }
   }
 }
