@@ -58,15 +58,30 @@ extension Bridge {
     guard policy.followsFlows, board.withLock({ $0.flowTracker }) == nil else { return }
     do throws(ConntrackError) {
       // Before connections are tracked: those that begin without a listener are never told of.
-      let tracker = try FlowTracker { [weak self] events in
-        guard let self else { return }
-        for worker in board.withLock({ $0.workers }) { worker.mailbox.post { $0.take(events) } }
-      }
+      let tracker = try FlowTracker(
+        room: configuration.flowEventBytes,
+        FlowTracker.Listener(
+          take: { [weak self] events in self?.tellWorkers { $0.take(events) } },
+          endOthers: { [weak self] all in self?.tellWorkers { $0.endFlows(without: all) } }))
       board.withLock { $0.flowTracker = tracker }
       try ConntrackUse.begin(table: flowTable)
       board.withLock { $0.isTracking = true }
     } catch {
       warn("the ends of flows are not told, so flows end when they are idle: \(error)")
+    }
+  }
+
+  private func tellWorkers(_ command: @escaping Mailbox.Command) {
+    for worker in board.withLock({ $0.workers }) { worker.mailbox.post(command) }
+  }
+
+  /// How often the kernel's events of connections came too fast to be read.
+  package var flowOverruns: UInt64 { board.withLock { $0.flowTracker }?.overruns ?? 0 }
+
+  /// How many flows there are of which the kernel has told.
+  package var followedFlows: Int {
+    board.withLock { $0.workers }.reduce(0) { sum, worker in
+      sum + (worker.mailbox.ask { $0.followedFlows } ?? 0)
     }
   }
 

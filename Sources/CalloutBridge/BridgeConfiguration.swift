@@ -97,6 +97,8 @@ public struct BridgeConfiguration: Sendable, Hashable {
   public var flowBypass = FlowBypassChoice.automatic
   /// A worker that does not answer for so long counts as stuck.
   package var patience = Duration.seconds(5)
+  /// Room for events of connections that are not yet read, in bytes.
+  package var flowEventBytes: Int32 = 8 << 20
   /// Where the epoch of the last start is kept; nil keeps none.
   public var stateDirectory: String? = "/run/callout"
 

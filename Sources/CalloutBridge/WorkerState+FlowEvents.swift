@@ -27,6 +27,27 @@ extension WorkerState {
     }
   }
 
+  /// How many flows there are of which the kernel has told.
+  var followedFlows: Int {
+    mutating get {
+      var count = 0
+      out.flows.change { if $0.connection != 0 { count += 1 } }
+      return count
+    }
+  }
+
+  /// Ends the flows of connections that have gone without our being told.
+  mutating func endFlows(without all: Set<UInt32>) {
+    var limit = out.flows.placesUsed
+    while limit > 0 {
+      let place = out.flows.look(&limit) {
+        $0.connection != 0 && !all.contains($0.connection)
+      }
+      guard place >= 0 else { return }
+      endFlow(place)
+    }
+  }
+
   private mutating func follow(_ connection: Connection) {
     // TCP is established when both sides have agreed, the others by their first packet.
     let isEstablished =

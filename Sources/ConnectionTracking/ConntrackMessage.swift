@@ -10,6 +10,8 @@ enum ConntrackMessage: Equatable {
   case ended(Connection)
   /// `NLMSG_ERROR`; 0 is an acknowledgement.
   case refused(errno: Int32)
+  /// The end of an answer of many messages: `NLMSG_DONE`.
+  case done
   /// A message of another kind, or one without what every connection has.
   case other
 
@@ -26,6 +28,7 @@ enum ConntrackMessage: Equatable {
     case 2:  // NLMSG_ERROR
       guard body.byteCount >= 4 else { return .other }
       return .refused(errno: 0 &- Int32(bitPattern: body.native32(at: 0)))
+    case 3: return .done  // NLMSG_DONE
     case Netfilter.conntrack << 8 | 0:  // IPCTNL_MSG_CT_NEW
       // NLM_F_CREATE | NLM_F_EXCL: a change carries neither.
       return Connection(body).map { .connection($0, isNew: flags & 0x600 != 0) } ?? .other

@@ -33,6 +33,30 @@ public struct ConntrackSocket: ~Copyable {
     return connection
   }
 
+  /// Calls `body` for each connection of either family.
+  ///
+  /// `IPCTNL_MSG_CT_GET` with `NLM_F_DUMP`.
+  public mutating func forEachConnection(_ body: (Connection) -> Void) throws(ConntrackError) {
+    sequence &+= 1
+    let request = NetfilterRequest(
+      Netfilter.conntrack << 8 | 1, flags: NetfilterRequest.dump, sequence: sequence, family: 0)
+    try send(request)
+    while true {
+      let bytes = try receive("list connections")
+      let messages = buffer.span.packetBytes.slice(from: 0, length: bytes)
+      guard messages.native32(at: 8) == sequence else { continue }
+      var cursor = 0
+      while let message = ConntrackMessage.next(in: messages, at: &cursor) {
+        switch message {
+        case .connection(let connection, isNew: _): body(connection)
+        case .done: return
+        case .refused(let errno): throw .refused(operation: "list connections", errno: errno)
+        case .ended, .other: continue
+        }
+      }
+    }
+  }
+
   /// Replaces the bits of a connection's mark that `mask` has by those of `mark`.
   ///
   /// Throws `notFound` until the connection's first packet has left this host or reached it.
@@ -69,11 +93,7 @@ public struct ConntrackSocket: ~Copyable {
   private mutating func exchange(
     _ request: NetfilterRequest, _ operation: String
   ) throws(ConntrackError) -> Connection? {
-    do throws(SystemError) {
-      try channel.send(request.bytes)
-    } catch {
-      throw .system(error)
-    }
+    try send(request)
     while true {
       let bytes = try receive(operation)
       // An answer that came too late for the request before.
@@ -86,8 +106,16 @@ public struct ConntrackSocket: ~Copyable {
       case .refused(errno: 0): return nil
       case .refused(errno: 2): throw .notFound  // ENOENT
       case .refused(let errno): throw .refused(operation: operation, errno: errno)
-      case .ended, .other, nil: throw .malformedAnswer
+      case .ended, .done, .other, nil: throw .malformedAnswer
       }
+    }
+  }
+
+  private func send(_ request: NetfilterRequest) throws(ConntrackError) {
+    do throws(SystemError) {
+      try channel.send(request.bytes)
+    } catch {
+      throw .system(error)
     }
   }
 

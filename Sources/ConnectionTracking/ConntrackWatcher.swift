@@ -27,11 +27,12 @@ public struct ConntrackWatcher: ~Copyable {
   private var cursor = 0
   private var end = 0
 
-  /// Begins to watch.
-  public init() throws(ConntrackError) {
+  /// Begins to watch, with room for so many bytes of events that are not yet read.
+  public init(receiveBufferBytes: Int32 = 8 << 20) throws(ConntrackError) {
     do throws(SystemError) {
       // NFNLGRP_CONNTRACK_NEW, _UPDATE and _DESTROY are groups 1, 2 and 3.
-      channel = try NetlinkChannel(.netfilter, groups: 0b111)
+      channel = try NetlinkChannel(
+        .netfilter, groups: 0b111, receiveBufferBytes: receiveBufferBytes)
     } catch {
       throw .system(error)
     }
@@ -48,7 +49,7 @@ public struct ConntrackWatcher: ~Copyable {
         case .connection(let connection, isNew: true): return .began(connection)
         case .connection(let connection, isNew: false): return .changed(connection)
         case .ended(let connection): return .ended(connection)
-        case .refused, .other: continue
+        case .refused, .done, .other: continue
         }
       }
       switch try receive() {

@@ -16,6 +16,8 @@ struct NetfilterRequest {
   static var acknowledged: UInt16 { 0x5 }
   /// `NLM_F_REQUEST`.
   static var plain: UInt16 { 0x1 }
+  /// `NLM_F_REQUEST | NLM_F_DUMP`.
+  static var dump: UInt16 { 0x301 }
   /// `NLM_F_CREATE`.
   static var create: UInt16 { 0x400 }
 

@@ -38,11 +38,20 @@ public struct NetlinkChannel: ~Copyable, Sendable {
   private let bus: Bus
 
   /// Opens a socket for requests, whose answers are waited for five seconds, or, with the bits of
-  /// groups (bit 0 is group 1), one that is told of events and never waits.
-  public init(_ bus: Bus, groups: UInt32 = 0) throws(SystemError) {
-    self.bus = bus
-    descriptor = try OwnedDescriptor(
+  /// groups (bit 0 is group 1), one that is told of events and never waits, with so much room for
+  /// those not yet read.
+  public init(
+    _ bus: Bus, groups: UInt32 = 0, receiveBufferBytes: Int32? = nil
+  ) throws(SystemError) {
+    let opened = try OwnedDescriptor(
       checking: clx_open_netlink(bus.rawValue, groups), operation: "open \(bus.name) socket")
+    if let receiveBufferBytes {
+      guard clx_force_receive_buffer(opened.number, receiveBufferBytes) == 0 else {
+        throw .current("set receive buffer")
+      }
+    }
+    self.bus = bus
+    descriptor = opened
   }
 
   /// The descriptor to wait on.

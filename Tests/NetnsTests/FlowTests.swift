@@ -134,6 +134,28 @@ extension NetnsTests {
       }
     }
 
+    @Test func `flows end though the kernel told of their ends faster than they were read`()
+      async throws
+    {
+      try await withTopology { _ in
+        let (began, deleted) = (Shared(0), Shared<[UInt64]>([]))
+        let policy = flowPolicy([.outboundTransportV4], deleted: deleted) { _, out in
+          if (try? out.associateFlowContext(1)) != nil { began.change { $0 += 1 } }
+        }
+        let bridge = makeBridge { $0.flowEventBytes = 1 }
+        try await running(bridge, policy) {
+          let receiver = Receiver(in: "p1")
+          for port in 0..<2000 { Sender(to: "10.9.1.2", from: 20_000 + UInt16(port)).send(1) }
+          try await expectSoon { receiver.count == 2000 }
+          #expect(began.value == 2000)
+          try await expectSoon { bridge.followedFlows == 2000 }
+          try Shell.run("conntrack -F")
+          try await expectSoon { deleted.value.count == 2000 }
+          #expect(bridge.flowOverruns > 0)
+        }
+      }
+    }
+
     @Test func `a translated flow ends in each form in which it is met`() async throws {
       try await withTopology { _ in
         try Shell.run(

@@ -145,5 +145,6 @@ package struct FlowTable: ~Copyable {
     for place in 0..<flows.count where flows[place].isUsed { body(&flows[place]) }
   }
 
-  var placesUsed: Int { flows.count }
+  /// How many places `look` has to look at to see every flow.
+  package var placesUsed: Int { flows.count }
 }
