@@ -46,6 +46,7 @@ extension Bridge {
       board.observer = nil
       board.capture = nil
       board.dropSessions = []
+      board.objectStore = nil
     }
     if let firewall { await remove(firewall, &report) }
     if wasTracking { stopTracking() }
