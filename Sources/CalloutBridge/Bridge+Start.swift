@@ -147,7 +147,10 @@ extension Bridge {
     removeAbandonedFilters()
     learnSwitchPorts(for: policy)
     try addPorts(for: policy)
-    guard let firewall else { return try await warnIfNothingComes(policy) }
+    guard let firewall else {
+      try await warnIfNothingComes(policy)
+      return try endBootTime()
+    }
     do {
       let rules = ruleSet(
         for: policy.policy, firewall, released(underPolicy: board.withLock { $0.policyNumber }))
@@ -163,6 +166,7 @@ extension Bridge {
     } catch {
       throw .rules(error)
     }
+    try endBootTime()
   }
 
   private func warnIfNothingComes(_ policy: CompiledPolicy) async throws(BridgeError) {

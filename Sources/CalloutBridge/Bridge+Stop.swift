@@ -100,6 +100,7 @@ extension Bridge {
       do {
         try await firewall.remove()
         report.rulesRemoved = true
+        try await (try? BootRules(besides: firewall.table))?.remove()
         return
       } catch RuleError.queuesHoldPackets(let queues) where ContinuousClock.now >= deadline {
         let numbers = queues.map { String($0.number) }.joined(separator: ", ")

@@ -54,6 +54,13 @@ extension Bridge {
     }
   }
 
+  /// Ends what boot-time filters decide: from now on the policy does.
+  func endBootTime() throws(BridgeError) {
+    // A table of a longer name has no boot-time rules.
+    guard let rules = try? BootRules(besides: configuration.ruleTable) else { return }
+    do throws(RuleError) { try rules.disable() } catch { throw .rules(error) }
+  }
+
   /// What filters have decided in the kernel by the counters of the rules in force.
   func decidedInKernel() async -> [Filter: UInt64] {
     let (firewall, rules, policy) = board.withLock { ($0.firewall, $0.rules, $0.policy?.policy) }

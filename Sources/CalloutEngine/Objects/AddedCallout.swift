@@ -51,8 +51,9 @@ extension Filter {
     if flags.contains(.bootTime) {
       throw .invalidFlags(
         filter: name, flags: "boot-time",
-        reason: "nothing of ours runs before the engine starts; load rules of your own at boot, "
-          + "and remove them once it runs")
+        reason:
+          "the engine has no part in what acts before it; put the filter into the policy file, "
+          + "and load it at boot by `calloutd rules apply --boot`")
     }
     guard flags.contains(.permitIfCalloutUnregistered) else { return }
     switch action {
