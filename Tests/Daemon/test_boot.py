@@ -181,3 +181,38 @@ def test_boot_rules_and_the_iptables_back_end_are_refused(prepare) -> None:
     done = calloutd(daemon, "rules", "apply", "--boot")
     assert done.returncode == 1
     assert "boot-time filters are rules of nft" in done.stderr
+
+
+def test_the_daemon_ends_boot_time_also_where_the_rules_are_others(prepare, net) -> None:
+    daemon = prepare(
+        policy(filters("outbound-transport-v4"), TAG, "rules: { manage: false }\n" + HEAD)
+    )
+    apply_boot(daemon)
+    assert rules_of(net.host, BOOT)["rules"] > 0
+    daemon.start()
+    assert rules_of(net.host, BOOT)["rules"] == 0
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_icmp_errors_are_none_of_the_transport_layers(
+    prepare, net: Topology, closing: Callable, version: int
+) -> None:
+    """As while the daemon runs: a port that is closed says so, although nothing else may leave."""
+    text = policy(
+        f"- {{ name: silence, layer: outbound-transport-v{version}, action: block, "
+        "flags: [boot-time] }"
+    )
+    address = "10.0.1.1" if version == 4 else "fd00:1::1"
+    ping = ["ping", "-c1", "-W1", "-q", address]
+    assert net.client.run(*ping, check=False).returncode == 0
+    apply_boot(prepare(text))
+    with net.client.entered():
+        asker = closing(
+            socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+        )
+    asker.settimeout(5)
+    asker.connect((address, SHUT))
+    asker.send(b"x")
+    with pytest.raises(ConnectionRefusedError):
+        asker.recv(1)
+    assert net.client.run(*ping, check=False).returncode != 0

@@ -71,6 +71,11 @@ public struct ObjectTable<Object: EngineObject>: Sendable {
     entries.values.sorted { $0.number < $1.number }.map(\.object)
   }
 
+  /// Those that outlive the process, in the order in which they were added.
+  var persistent: [Object] {
+    entries.values.filter(\.object.isPersistent).sorted { $0.number < $1.number }.map(\.object)
+  }
+
   /// An empty table.
   init() {}
 

@@ -16,11 +16,11 @@ extension EngineObjects {
   /// What is to be there after a restart.
   package var persistent: PersistentObjects {
     var kept = PersistentObjects()
-    kept.providers = providers.all.filter(\.isPersistent)
-    kept.sublayers = sublayers.all.filter(\.isPersistent)
-    kept.callouts = callouts.all.filter(\.isPersistent)
-    kept.providerContexts = providerContexts.all.filter(\.isPersistent)
-    kept.filters = filters.all.filter(\.isPersistent)
+    kept.providers = providers.persistent
+    kept.sublayers = sublayers.persistent
+    kept.callouts = callouts.persistent
+    kept.providerContexts = providerContexts.persistent
+    kept.filters = filters.persistent
     return kept
   }
 
