@@ -26,6 +26,7 @@ TOOLCHAIN = $(dir $(realpath $(shell command -v $(SWIFT))))
 PROGRAMS := CalloutLifecycle/lifecycle LinkLayer/divert
 IN_NAMESPACE := env -u CALLOUT_NETNS Tests/run-in-namespace.sh
 SHARE = $(DESTDIR)$(PREFIX)/share/callout
+UNITS := calloutd.service calloutd-boot.service
 POLICY = $(DESTDIR)$(SYSCONFDIR)/callout/policy.yaml
 # An installation that is in use, not one that is being packed.
 LIVE = [ -z '$(DESTDIR)' ] && [ -d /run/systemd/system ]
@@ -132,13 +133,14 @@ bpf-check: ## whether what is kept in the repository is what the sources make
 	    && cmp $$object Sources/$(program).bpf.o &&) \
 	  echo 'bpf: the objects are those of their sources'
 
-install: release ## program, unit, policy and rules; DESTDIR= PREFIX=/usr/local
+install: release ## programs, units, policy and rules; DESTDIR= PREFIX=/usr/local
 	install -D --strip $(RELEASE)/calloutd $(DESTDIR)$(PREFIX)/sbin/calloutd
 	install -D --strip $(RELEASE)/calloutctl $(DESTDIR)$(PREFIX)/bin/calloutctl
 	install -d $(DESTDIR)$(UNITDIR) $(SHARE)/rules
-	sed 's|@PREFIX@|$(PREFIX)|' Sources/calloutd/Install/calloutd.service \
-	  >$(DESTDIR)$(UNITDIR)/calloutd.service
-	chmod 644 $(DESTDIR)$(UNITDIR)/calloutd.service
+	@for unit in $(UNITS); do \
+	  sed 's|@PREFIX@|$(PREFIX)|' Sources/calloutd/Install/$$unit >$(DESTDIR)$(UNITDIR)/$$unit \
+	    && chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
+	done
 	install -m 644 $(filter-out %.sh,$(wildcard rules/*)) $(SHARE)/rules
 	install -m 755 $(wildcard rules/*.sh) $(SHARE)/rules
 	@if [ -e $(POLICY) ] && ! cmp -s $(POLICY) $(SHARE)/policy.yaml; then \
@@ -149,12 +151,13 @@ install: release ## program, unit, policy and rules; DESTDIR= PREFIX=/usr/local
 	install -m 644 Sources/calloutd/Install/policy.yaml $(SHARE)/policy.yaml
 	@if $(LIVE); then \
 	  systemctl daemon-reload; echo 'start it with: systemctl enable --now calloutd'; \
+	  echo 'with boot-time filters also: systemctl enable calloutd-boot'; \
 	fi
 
 uninstall: ## takes away what `install` put there; a policy that you changed stays
-	@if $(LIVE); then systemctl disable --now calloutd 2>/dev/null || true; fi
+	@if $(LIVE); then systemctl disable --now $(UNITS) 2>/dev/null || true; fi
 	rm -f $(DESTDIR)$(PREFIX)/sbin/calloutd $(DESTDIR)$(PREFIX)/bin/calloutctl \
-	  $(DESTDIR)$(UNITDIR)/calloutd.service
+	  $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS))
 	@if [ -e $(POLICY) ]; then \
 	  if cmp -s $(POLICY) $(SHARE)/policy.yaml; then rm -f $(POLICY); \
 	  else echo 'kept your $(POLICY)'; fi; \

@@ -51,6 +51,7 @@ IN_GUEST = (
     "test_probe.py",
     "test_flush.py",
     "test_vswitch.py",
+    "test_boot.py",
 )
 
 

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -34,6 +35,30 @@ static int close_keeping_errno(int fd) {
   close(fd);
   errno = saved;
   return -1;
+}
+
+int clx_create_private(const char *path) {
+  if (unlink(path) < 0 && errno != ENOENT) return -1;
+  return open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+int clx_open_locked(const char *path) {
+  int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) return close_keeping_errno(fd);
+  return fd;
+}
+
+int clx_open_private(const char *path) {
+  // Without O_NONBLOCK a pipe would wait for its other end.
+  int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return -1;
+  struct stat status;
+  if (fstat(fd, &status) < 0) return close_keeping_errno(fd);
+  if (S_ISREG(status.st_mode) && !(status.st_mode & 022) &&
+      (status.st_uid == geteuid() || status.st_uid == 0))
+    return fd;
+  errno = EPERM;
+  return close_keeping_errno(fd);
 }
 
 int clx_open_cgroup_root(void) {

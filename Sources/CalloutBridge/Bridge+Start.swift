@@ -21,6 +21,7 @@ extension Bridge {
         throw .wrongState("the bridge runs already, or has been stopped")
       }
       engine.policy = policy
+      let store = try loadObjects(&engine)
       let compiled = try compile(engine.joined)
       do throws(BridgeError) {
         try await startAll(compiled)
@@ -30,7 +31,8 @@ extension Bridge {
       }
       board.withLock { board in
         board.policy = compiled
-        board.engine.policy = policy
+        board.engine = engine
+        board.objectStore = store
         board.phase = .running
       }
     }
@@ -58,15 +60,20 @@ extension Bridge {
       guard phase == .running || phase == .new && mayKeep else {
         throw .wrongState("the bridge is not running")
       }
+      let before = engine.objects.persistent
       try edit(&engine)
       let compiled = try compile(engine.joined)
-      if phase == .running { try await putInForce(compiled, interfaces: interfaces) }
+      if phase == .running {
+        let change = KeptChange(
+          board.withLock { $0.objectStore }, from: before, to: engine.objects.persistent)
+        try await putInForce(compiled, interfaces: interfaces, keeping: change)
+      }
       board.withLock { $0.engine = engine }
     }
   }
 
   private func putInForce(
-    _ compiled: CompiledPolicy, interfaces: [String]?
+    _ compiled: CompiledPolicy, interfaces: [String]?, keeping change: KeptChange?
   ) async throws(BridgeError) {
     let before = board.withLock { $0.interfaces }
     do throws(BridgeError) {
@@ -84,8 +91,11 @@ extension Bridge {
       learnSwitchPorts(for: compiled)
       // While the old policy, which has no filters for them, lets their frames pass.
       try addPorts(for: compiled)
+      try change?.write()
       try await replaceRules(for: compiled.policy)
+      try await publish(change)
     } catch {
+      change?.discard()
       abandon()
       board.withLock { $0.interfaces = before }
       await retirePorts(for: board.withLock { $0.policy })
@@ -95,28 +105,6 @@ extension Bridge {
     injections.change(layers: compiled.policy.injectableLayers)
     board.withLock { $0.policy = compiled }
     await retirePorts(for: compiled)
-  }
-
-  /// Brings the rules to what `policy` needs, also where somebody has flushed or changed them.
-  private func replaceRules(for policy: FilterPolicy) async throws(BridgeError) {
-    guard let firewall = board.withLock({ $0.firewall }) else { return }
-    let rules = ruleSet(
-      for: policy, firewall, released(underPolicy: board.withLock { $0.nextPolicyNumber }))
-    do {
-      guard try await !firewall.diff(rules).isEmpty else {
-        // The same maps, but the filters may have other numbers.
-        return board.withLock { $0.rules = rules }
-      }
-      let hits = await decidedInKernel()
-      let counted = try await firewall.apply(rules)
-      board.withLock { board in
-        board.earlierRulePackets &+= counted
-        board.earlierKernelHits.merge(hits) { $0 &+ $1 }
-        board.rules = rules
-      }
-    } catch {
-      throw .rules(error)
-    }
   }
 
   private func compile(_ policy: FilterPolicy) throws(BridgeError) -> CompiledPolicy {
@@ -161,7 +149,10 @@ extension Bridge {
     removeAbandonedFilters()
     learnSwitchPorts(for: policy)
     try addPorts(for: policy)
-    guard let firewall else { return try await warnIfNothingComes(policy) }
+    guard let firewall else {
+      try await warnIfNothingComes(policy)
+      return try endBootTime()
+    }
     do {
       let rules = ruleSet(
         for: policy.policy, firewall, released(underPolicy: board.withLock { $0.policyNumber }))
@@ -177,6 +168,7 @@ extension Bridge {
     } catch {
       throw .rules(error)
     }
+    try endBootTime()
   }
 
   private func warnIfNothingComes(_ policy: CompiledPolicy) async throws(BridgeError) {

@@ -47,6 +47,7 @@ extension Bridge {
       board.observer = nil
       board.capture = nil
       board.dropSessions = []
+      board.objectStore = nil
     }
     if let firewall { await remove(firewall, &report) }
     if wasTracking { stopTracking() }
@@ -100,6 +101,7 @@ extension Bridge {
       do {
         try await firewall.remove()
         report.rulesRemoved = true
+        try await (try? BootRules(besides: firewall.table))?.remove()
         return
       } catch RuleError.queuesHoldPackets(let queues) where ContinuousClock.now >= deadline {
         let numbers = queues.map { String($0.number) }.joined(separator: ", ")

@@ -36,6 +36,8 @@ public final class Bridge: Sendable {
     var policy: CompiledPolicy?
     /// What that policy is made of.
     var engine = EngineState()
+    /// What keeps persistent objects, if anything does.
+    var objectStore: ObjectStore?
     var lastSession: UInt64 = 0
     var field: MarkField?
     var epoch = false

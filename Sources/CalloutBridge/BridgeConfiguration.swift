@@ -95,6 +95,11 @@ public struct BridgeConfiguration: Sendable, Hashable {
   public var maximumHandles = 1 << 20
   /// Whether the kernel passes the packets of flows that every callout has released.
   public var flowBypass = FlowBypassChoice.automatic
+  /// The file that keeps what sessions add as persistent; nil: nothing can be added so.
+  ///
+  /// Read by `start`, replaced by each transaction that changes such objects before its `commit`
+  /// returns. Only one bridge at a time can have it; its folder should survive a reboot.
+  public var objectStore: String?
   /// A worker that does not answer for so long counts as stuck.
   package var patience = Duration.seconds(5)
   /// Room for events of connections that are not yet read, in bytes.

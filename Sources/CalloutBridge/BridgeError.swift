@@ -17,6 +17,8 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
   case policy(PolicyError)
   /// An object could not be added or deleted, or a transaction not begun.
   case engine(EngineError)
+  /// The file that keeps persistent objects cannot be used.
+  case objectStore(ObjectStoreError)
   /// A callout refused a filter. `STATUS_FWP_CALLOUT_NOTIFICATION_FAILED`.
   case filterRefused(callout: String, reason: String)
   /// A callout that would go holds contexts on flows.
@@ -53,6 +55,7 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
     case .rules(let error): error.description
     case .policy(let error): error.description
     case .engine(let error): error.description
+    case .objectStore(let error): error.description
     case .filterRefused(let callout, let reason):
       "callout \"\(callout)\" refuses a filter: \(reason)"
     case .calloutBusy(let callout, let contexts):
@@ -91,6 +94,7 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
     switch self {
     case .policy(let error): error.status
     case .engine(let error): error.status
+    case .objectStore(let error): error.status
     case .filterRefused: .calloutNotificationFailed
     case .calloutBusy: .deviceBusy
     default: nil

@@ -39,6 +39,11 @@ struct KernelLayout {
   init(_ program: KernelProgram, queue: [NFTransaction.Step]) {
     entry = KernelProgram.entry(program.hook, program.family)
     family = program.family
+    guard !program.queuesNothing else {
+      let rules = rest(program.sublayers[...], entry, from: 0)
+      chains.append(Chain(name: entry, rules: rules))
+      return
+    }
     let queueChain = Self.queueChain(program.hook, program.family)
     chains.append(Chain(name: queueChain, rules: [queue]))
     var rules: [[NFTransaction.Step]] = []

@@ -19,6 +19,9 @@ public struct KernelProgram: Sendable, Hashable {
   public var sublayers: [[KernelMap]]
   /// Packets that match nothing here are queued too: only the bypass passes any.
   public var queuesAll = false
+  /// Nothing is queued, for nobody listens: mark, fragments, extension headers and ``selection`` mean
+  /// nothing, and what no map blocks goes on.
+  public var queuesNothing = false
   /// What becomes of flows that no callout has to see any more; it comes before the selection.
   public var bypass: FlowBypass?
 

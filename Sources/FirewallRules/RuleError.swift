@@ -24,6 +24,8 @@ public enum RuleError: Error, Equatable, Sendable {
   case leftoverChain(table: String, chain: String, found: String)
   /// The rules in our table feed another program, which is alive and listens on these queues.
   case tableInUse(table: String, queues: [QueueStatus])
+  /// Boot-time rules are asked for while the engine that ends them runs.
+  case engineRuns(queues: [QueueStatus])
   /// Rules were refused, and those that were replaced before could not be put back.
   indirect case notPutBack(cause: RuleError, rules: RuleError)
   /// Other rules use bits of the mark field.
@@ -72,6 +74,12 @@ extension RuleError: CustomStringConvertible {
       }
       return "the rules in table \(table) belong to another program that is alive "
         + "(\(list.joined(separator: ", "))): stop it, or choose another table name"
+    case .engineRuns(let queues):
+      let list = queues.map { status in
+        "queue \(status.number) of \(status.ownerName ?? "port") \(status.portID)"
+      }
+      return "boot-time filters act until calloutd's own rules stand, and it runs already "
+        + "(\(list.joined(separator: ", "))): leave them until the next boot, or stop it first"
     case .notPutBack(let cause, let rules):
       return "\(cause); the IPv4 rules are replaced already and cannot be put back: \(rules)"
     case .conflicts(let mask, let uses):

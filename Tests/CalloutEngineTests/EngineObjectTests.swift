@@ -131,11 +131,83 @@ import Testing
     try objects.deleteProvider(provider, session: nil)
   }
 
-  @Test mutating func `sessions keep no filter beyond the process`() throws {
+  @Test mutating func `where nothing is kept nothing is persistent, nor is a dynamic session's`()
+    throws
+  {
     var filter = Self.make("f")
     filter.flags = .persistent
     let (others, kept) = (surroundings, filter)
+    var keeping = surroundings
+    keeping.keepsObjects = true
+    let store = keeping
     #expect(Self.status { _ = try objects.add(kept, session: nil, others) } == .invalidFlags)
+    let provider = Provider(name: "p", isPersistent: true)
+    #expect(Self.status { _ = try objects.add(provider, session: nil, others) } == .invalidFlags)
+    let refusals = [
+      Self.status { _ = try objects.add(kept, session: 1, store) },
+      Self.status { _ = try objects.add(provider, session: 1, store) },
+      Self.status {
+        _ = try objects.add(Sublayer(name: "s", weight: 1, isPersistent: true), session: 1, store)
+      },
+      Self.status {
+        _ = try objects.add(AddedCallout(name: "c", isPersistent: true), session: 1, store)
+      },
+      Self.status {
+        _ = try objects.add(
+          ProviderContext(name: "x", data: [], isPersistent: true), session: 1, store)
+      },
+    ]
+    #expect(refusals == [WFPStatus?](repeating: .dynamicSessionInProgress, count: 5))
+    #expect(objects.persistent == PersistentObjects())
+    _ = try objects.add(kept, session: nil, store)
+    #expect(objects.persistent.filters.map(\.name) == ["f"])
+  }
+
+  @Test mutating func `what is persistent names only what is, or the policy's`() throws {
+    var others = EngineObjects.Surroundings(
+      FilterPolicy(callouts: [CalloutRegistration(name: "code") { Callout() }]),
+      registrations: [CalloutRegistration(name: "guest") { Callout() }])
+    others.keepsObjects = true
+    let store = others
+    func kept(_ filter: Filter) -> Filter {
+      var filter = filter
+      filter.flags.insert(.persistent)
+      return filter
+    }
+    _ = try objects.add(Provider(name: "p"), session: nil, store)
+    _ = try objects.add(Sublayer(name: "s", weight: 1), session: nil, store)
+    _ = try objects.add(AddedCallout(name: "c"), session: nil, store)
+    _ = try objects.add(ProviderContext(name: "x", data: []), session: nil, store)
+    let refused = [
+      Self.make("f", provider: "p"), Self.make("f", sublayer: "s"),
+      Self.make("f", action: .calloutUnknown("c")), Self.make("f", context: .provider("x")),
+      Self.make("f", action: .calloutUnknown("guest")),
+    ]
+    for filter in refused {
+      let long = kept(filter)
+      #expect(Self.status { _ = try objects.add(long, session: nil, store) } == .lifetimeMismatch)
+      // What lives no longer may name it.
+      _ = try objects.add(filter, session: nil, store)
+    }
+    let owned = Sublayer(name: "t", weight: 1, provider: "p", isPersistent: true)
+    #expect(Self.status { _ = try objects.add(owned, session: nil, store) } == .lifetimeMismatch)
+    _ = try objects.add(kept(Self.make("f", action: .calloutUnknown("code"))), session: nil, store)
+    // Code without which the filter can be: it is added for good too.
+    _ = try objects.add(AddedCallout(name: "guest", isPersistent: true), session: nil, store)
+    _ = try objects.add(kept(Self.make("g", action: .calloutUnknown("guest"))), session: nil, store)
+
+    var later = EngineObjects()
+    try later.add(objects.persistent, store)
+    #expect(later.persistent == objects.persistent)
+    #expect(later.filters.all.map(\.name) == ["f", "g"])
+    // A policy that lacks what is named, or has what is added.
+    let poor = EngineObjects.Surroundings(FilterPolicy(), keepsObjects: true)
+    #expect(
+      Self.status {
+        var objects = EngineObjects()
+        try objects.add(later.persistent, poor)
+      } == .calloutNotFound)
+    #expect(Self.status { try later.add(later.persistent, store) } == .alreadyExists)
   }
 
   @Test func `a filter's number comes with each packet`() throws {

@@ -136,13 +136,32 @@ struct WrongPolicy: Sendable, CustomTestStringConvertible {
         + "- { name: h, layer: outbound-transport-v4, action: permit,\n"
         + "    flags: [permit-if-callout-unregistered] }\n",
       errors: [
-        "5:10: error: filter \"f\" cannot be boot-time: nothing of ours runs before the engine",
         "5:32: error: found \"soft\", expected a flag: persistent, boot-time",
         "6:13: error: filter \"f\": there is no provider \"p\"",
         "10:13: error: filter \"g\": there is no provider \"p\"",
-        "11:10: error: filter \"g\" cannot be boot-time",
         "12:12: error: filter \"g\": there is no provider context \"settings\"; add it to",
         "14:12: error: filter \"h\" cannot be permit-if-callout-unregistered: only filters",
+      ]),
+    WrongPolicy(
+      name: "what cannot be boot-time",
+      text: "rules: { backend: iptables, table: abcdefghijkl }\n"
+        + "callouts: [ { name: look, type: inspect } ]\nfilters:\n"
+        + "- { name: a, layer: outbound-transport-v4, action: callout-inspection, callout: look,\n"
+        + "    flags: [boot-time] }\n"
+        + "- { name: b, layer: datagram-data-v4, action: block, flags: [boot-time] }\n"
+        + "- name: c\n  layer: outbound-transport-v4\n  action: block\n"
+        + "  flags: [boot-time, persistent]\n  conditions:\n"
+        + "  - { field: user-id, match: equal, value: 0 }\n"
+        + "  - { field: ip-protocol, match: equal, value: udp }\n"
+        + "  - { field: flags, match: flags-none-set, value: [fragment] }\n",
+      errors: [
+        "1:19: error: found the back end iptables, expected auto or an nft one: boot-time filters",
+        "1:36: error: table name \"abcdefghijkl\": at most 11 characters where filters are boot-time",
+        "4:81: error: filter \"a\" cannot be boot-time: no callout runs before the engine",
+        "6:21: error: filter \"b\" cannot be boot-time at datagram-data-v4: before the engine only",
+        "10:10: error: filter \"c\" cannot be boot-time and persistent: boot-time filters end when",
+        "12:14: error: filter \"c\" cannot be boot-time with such a condition on user-id: the kernel",
+        "14:14: error: filter \"c\" cannot be boot-time with such a condition on flags: the kernel",
       ]),
     WrongPolicy(
       name: "duplicate keys in many entries hide nothing",

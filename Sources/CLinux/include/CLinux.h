@@ -27,6 +27,16 @@ int clx_eventfd(void);
 /// open(2) for writing, made or emptied; variadic, so Swift cannot call it.
 int clx_create(const char *path, mode_t mode);
 
+/// A new file in the place of what is at `path`, for its owner alone; open for writing.
+int clx_create_private(const char *path);
+
+/// Opens the file at `path`, made if need be, and locks it for good; EWOULDBLOCK if another has.
+int clx_open_locked(const char *path);
+
+/// Opens a file for reading, if it is a plain one that nobody but its owner can write, and that is this
+/// user's or root's; EPERM if not.
+int clx_open_private(const char *path);
+
 /// Opens the root of the second version's control groups by a mount of our own; -1 with errno.
 int clx_open_cgroup_root(void);
 int clx_thread_name(pthread_t thread, const char *name);

@@ -28,6 +28,39 @@ extension Bridge {
     return rules
   }
 
+  /// Brings the rules to what `policy` needs, also where somebody has flushed or changed them.
+  ///
+  /// With `number` as that of the policy, else the next one's.
+  func replaceRules(
+    for policy: FilterPolicy, number: UInt32? = nil
+  ) async throws(BridgeError) {
+    guard let firewall = board.withLock({ $0.firewall }) else { return }
+    let number = number ?? board.withLock { $0.nextPolicyNumber }
+    let rules = ruleSet(for: policy, firewall, released(underPolicy: number))
+    do {
+      guard try await !firewall.diff(rules).isEmpty else {
+        // The same maps, but the filters may have other numbers.
+        return board.withLock { $0.rules = rules }
+      }
+      let hits = await decidedInKernel()
+      let counted = try await firewall.apply(rules)
+      board.withLock { board in
+        board.earlierRulePackets &+= counted
+        board.earlierKernelHits.merge(hits) { $0 &+ $1 }
+        board.rules = rules
+      }
+    } catch {
+      throw .rules(error)
+    }
+  }
+
+  /// Ends what boot-time filters decide: from now on the policy does.
+  func endBootTime() throws(BridgeError) {
+    // A table of a longer name has no boot-time rules.
+    guard let rules = try? BootRules(besides: configuration.ruleTable) else { return }
+    do throws(RuleError) { try rules.disable() } catch { throw .rules(error) }
+  }
+
   /// What filters have decided in the kernel by the counters of the rules in force.
   func decidedInKernel() async -> [Filter: UInt64] {
     let (firewall, rules, policy) = board.withLock { ($0.firewall, $0.rules, $0.policy?.policy) }

@@ -59,7 +59,7 @@ extension FilterPolicy {
   }
 
   /// What is queued and what is decided, by what each filter is to the kernel; nil if all is queued.
-  private func parts(
+  func parts(
     _ sublayers: [[Int]], _ hook: RuleHook, _ family: Families, _ part: (Filter) -> KernelPart
   ) -> (selection: [KernelMap], sublayers: [[KernelMap]])? {
     var selection = MapBuilder()
@@ -111,7 +111,7 @@ extension MapBuilder {
 }
 
 /// What a filter is to the kernel.
-private enum KernelPart: Equatable {
+enum KernelPart: Equatable {
   /// It decides by itself.
   case decided(KernelVerdict)
   /// Only the workers can tell.
@@ -122,7 +122,7 @@ private enum KernelPart: Equatable {
 
 extension Filter {
   /// The filter for packets of any flow.
-  fileprivate var kernelPart: KernelPart {
+  var kernelPart: KernelPart {
     switch action {
     case .permit: .decided(permit)
     case .block: .decided(.block)

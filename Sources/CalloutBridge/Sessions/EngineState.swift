@@ -10,12 +10,19 @@ struct EngineState: Sendable {
   var registrations: [CalloutRegistration] = []
   /// What sessions have added.
   var objects = EngineObjects()
+  /// Whether persistent objects are kept, and those that were are among the objects.
+  var keepsObjects = false
 
   /// The policy and the registrations, without what sessions have added.
   var withoutObjects: FilterPolicy {
     var policy = policy
     policy.callouts += registrations
     return policy
+  }
+
+  /// What objects can name beside each other.
+  var surroundings: EngineObjects.Surroundings {
+    EngineObjects.Surroundings(policy, registrations: registrations, keepsObjects: keepsObjects)
   }
 
   /// All of it.

@@ -14,11 +14,14 @@ public final class EngineTransaction: Sendable {
   /// Nil once it has ended.
   private let draft: Mutex<EngineObjects?>
   private let surroundings: EngineObjects.Surroundings
+  /// Whether what was kept is in the draft.
+  private let keepsObjects: Bool
 
   init(_ session: EngineSession, _ engine: EngineState) {
     self.session = session
     draft = Mutex(engine.objects)
-    surroundings = EngineObjects.Surroundings(engine.withoutObjects)
+    surroundings = engine.surroundings
+    keepsObjects = engine.keepsObjects
   }
 
   deinit { abort() }
@@ -122,11 +125,16 @@ public final class EngineTransaction: Sendable {
 
   /// Puts all changes in force at once; on an error none, and the transaction has ended too.
   ///
+  /// Changes of persistent objects are on the disk when it returns.
+  ///
   /// Mirrors `FwpmTransactionCommit0`.
   public func commit() async throws(BridgeError) {
     guard let objects = draft.withLock({ $0.take() }) else { throw .engine(.noTransaction) }
     defer { session.leaveTransaction() }
-    try await session.bridge.change { engine in engine.objects = objects }
+    try await session.bridge.change { [keepsObjects] engine throws(BridgeError) in
+      guard engine.keepsObjects == keepsObjects else { throw .engine(.transactionAborted) }
+      engine.objects = objects
+    }
   }
 
   /// Forgets all changes; does nothing once the transaction has ended.

@@ -15,13 +15,21 @@ public struct Sublayer: Sendable, Hashable {
   public var weight: UInt16
   /// The provider that it belongs to, nil for none.
   public var provider: String?
+  /// Whether it outlives the process if a session adds it.
+  ///
+  /// Mirrors `FWPM_SUBLAYER_FLAG_PERSISTENT`.
+  public var isPersistent: Bool
 
   /// A sublayer.
-  public init(name: String, key: ObjectKey? = nil, weight: UInt16, provider: String? = nil) {
+  public init(
+    name: String, key: ObjectKey? = nil, weight: UInt16, provider: String? = nil,
+    isPersistent: Bool = false
+  ) {
     self.name = name
     self.key = key
     self.weight = weight
     self.provider = provider
+    self.isPersistent = isPersistent
   }
 }
 

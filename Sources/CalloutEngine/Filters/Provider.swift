@@ -12,12 +12,19 @@ public struct Provider: Sendable, Hashable {
   public var key: ObjectKey?
   /// What it is, for people.
   public var purpose: String
+  /// Whether it outlives the process if a session adds it.
+  ///
+  /// Mirrors `FWPM_PROVIDER_FLAG_PERSISTENT`.
+  public var isPersistent: Bool
 
   /// A provider.
-  public init(name: String, key: ObjectKey? = nil, purpose: String = "") {
+  public init(
+    name: String, key: ObjectKey? = nil, purpose: String = "", isPersistent: Bool = false
+  ) {
     self.name = name
     self.key = key
     self.purpose = purpose
+    self.isPersistent = isPersistent
   }
 }
 

@@ -10,12 +10,19 @@ public struct AddedCallout: Sendable, Hashable {
   public var key: ObjectKey?
   /// The provider that it belongs to, nil for none.
   public var provider: String?
+  /// Whether it outlives the process if a session adds it.
+  ///
+  /// Mirrors `FWPM_CALLOUT_FLAG_PERSISTENT`.
+  public var isPersistent: Bool
 
   /// A callout without code.
-  public init(name: String, key: ObjectKey? = nil, provider: String? = nil) {
+  public init(
+    name: String, key: ObjectKey? = nil, provider: String? = nil, isPersistent: Bool = false
+  ) {
     self.name = name
     self.key = key
     self.provider = provider
+    self.isPersistent = isPersistent
   }
 }
 
@@ -44,8 +51,9 @@ extension Filter {
     if flags.contains(.bootTime) {
       throw .invalidFlags(
         filter: name, flags: "boot-time",
-        reason: "nothing of ours runs before the engine starts; load rules of your own at boot, "
-          + "and remove them once it runs")
+        reason:
+          "the engine has no part in what acts before it; put the filter into the policy file, "
+          + "and load it at boot by `calloutd rules apply --boot`")
     }
     guard flags.contains(.permitIfCalloutUnregistered) else { return }
     switch action {

@@ -22,12 +22,20 @@ public enum EngineError: Error, Sendable, Hashable, CustomStringConvertible {
   case lifetimeMismatch(ObjectKind, String, names: String)
   /// It is always there. `STATUS_FWP_BUILTIN_OBJECT`.
   case builtIn(ObjectKind, String)
-  /// Sessions keep nothing beyond the process. `STATUS_FWP_INVALID_FLAGS`.
-  case notKept(filter: String)
+  /// Nothing is kept beyond the process, or not yet. `STATUS_FWP_INVALID_FLAGS`.
+  case notKept(ObjectKind, String)
+  /// What a dynamic session adds goes with it, so it cannot be persistent.
+  ///
+  /// `STATUS_FWP_DYNAMIC_SESSION_IN_PROGRESS`.
+  case dynamicSession(ObjectKind, String)
   /// The session has a transaction that has not ended. `STATUS_FWP_TXN_IN_PROGRESS`.
   case transactionInProgress
   /// The transaction has been committed or aborted. `STATUS_FWP_NO_TXN_IN_PROGRESS`.
   case noTransaction
+  /// The bridge has started, with objects of its store, since the transaction began.
+  ///
+  /// `STATUS_FWP_TXN_ABORTED`.
+  case transactionAborted
   /// The session has been closed. `STATUS_FWP_SESSION_ABORTED`.
   case sessionClosed
   /// Another session's transaction has not ended in time. `STATUS_FWP_TIMEOUT`.
@@ -44,15 +52,20 @@ public enum EngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case .wrongSession(let kind, let name):
       "\(kind.rawValue) \"\(name)\" belongs to another dynamic session"
     case .lifetimeMismatch(let kind, let name, let other):
-      "\(kind.rawValue) \"\(name)\" would outlive \(other), which goes with its session; add both in "
-        + "the same dynamic session, or that one in a static session"
+      "\(kind.rawValue) \"\(name)\" would outlive \(other); give that the longer life too: add it in "
+        + "the same dynamic session, in a session that is not dynamic, or as persistent"
     case .builtIn(let kind, let name): "\(kind.rawValue) \"\(name)\" is always there"
-    case .notKept(let filter):
-      "filter \"\(filter)\" cannot be persistent: sessions keep nothing beyond the process; put it "
-        + "into the policy that the bridge is started with"
+    case .notKept(let kind, let name):
+      "\(kind.rawValue) \"\(name)\" cannot be persistent: set the bridge's objectStore to a file that "
+        + "keeps it, and add it once the bridge has started"
+    case .dynamicSession(let kind, let name):
+      "\(kind.rawValue) \"\(name)\" cannot be persistent, since what a dynamic session adds goes with "
+        + "it; add it in a session that is not dynamic"
     case .transactionInProgress:
       "the session has a transaction that has not ended; commit or abort it first"
     case .noTransaction: "the transaction has been committed or aborted; begin another"
+    case .transactionAborted:
+      "the bridge has started since the transaction began; begin another"
     case .sessionClosed: "the session has been closed; open another"
     case .timeout: "another session's transaction has not ended in time; try again later"
     }
@@ -72,8 +85,10 @@ public enum EngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case .lifetimeMismatch: .lifetimeMismatch
     case .builtIn: .builtInObject
     case .notKept: .invalidFlags
+    case .dynamicSession: .dynamicSessionInProgress
     case .transactionInProgress: .transactionInProgress
     case .noTransaction: .noTransactionInProgress
+    case .transactionAborted: .transactionAborted
     case .sessionClosed: .sessionAborted
     case .timeout: .timeout
     }

@@ -24,9 +24,17 @@ public struct EngineObjects: Sendable {
     var sublayers: Set<String>
     var callouts: Set<String>
     var providerContexts: Set<String>
+    /// Callouts that were registered apart from the policy, so they are not there after a restart.
+    var registrations: Set<String>
+    /// Whether persistent objects are kept.
+    var keepsObjects: Bool
 
-    /// What a policy has.
-    package init(_ policy: FilterPolicy) {
+    /// What a policy has, and what was registered beside it.
+    package init(
+      _ policy: FilterPolicy, registrations: [CalloutRegistration] = [], keepsObjects: Bool = false
+    ) {
+      self.registrations = Set(registrations.map(\.name))
+      self.keepsObjects = keepsObjects
       providers = Set(policy.providers.map(\.name))
       sublayers = Set(policy.sublayers.map(\.name) + ["default"])
       callouts = Set(policy.callouts.map(\.name) + policy.addedCallouts.map(\.name))
@@ -48,6 +56,7 @@ public struct EngineObjects: Sendable {
   package mutating func add(
     _ provider: Provider, session: UInt64?, _ others: Surroundings
   ) throws(EngineError) -> ObjectKey {
+    try checkLifetime(of: provider, session, others)
     guard !others.providers.contains(provider.name) else {
       throw .alreadyExists(.provider, provider.name)
     }
@@ -57,6 +66,7 @@ public struct EngineObjects: Sendable {
   package mutating func add(
     _ sublayer: Sublayer, session: UInt64?, _ others: Surroundings
   ) throws(EngineError) -> ObjectKey {
+    try checkLifetime(of: sublayer, session, others)
     guard !others.sublayers.contains(sublayer.name) else {
       throw .alreadyExists(.sublayer, sublayer.name)
     }
@@ -68,6 +78,7 @@ public struct EngineObjects: Sendable {
   package mutating func add(
     _ callout: AddedCallout, session: UInt64?, _ others: Surroundings
   ) throws(EngineError) -> ObjectKey {
+    try checkLifetime(of: callout, session, others)
     try requireProvider(of: callout, session, others)
     return try callouts.add(callout, session: session)
   }
@@ -75,6 +86,7 @@ public struct EngineObjects: Sendable {
   package mutating func add(
     _ context: ProviderContext, session: UInt64?, _ others: Surroundings
   ) throws(EngineError) -> ObjectKey {
+    try checkLifetime(of: context, session, others)
     guard !others.providerContexts.contains(context.name) else {
       throw .alreadyExists(.providerContext, context.name)
     }
@@ -86,11 +98,15 @@ public struct EngineObjects: Sendable {
   package mutating func add(
     _ filter: Filter, session: UInt64?, _ others: Surroundings
   ) throws(EngineError) -> ObjectKey {
-    guard !filter.flags.contains(.persistent) else { throw .notKept(filter: filter.name) }
+    try checkLifetime(of: filter, session, others)
     try requireProvider(of: filter, session, others)
     try require(filter.sublayer, sublayers, others.sublayers, filter, session)
     if let callout = filter.action.callout {
-      try require(callout, callouts, others.callouts, filter, session)
+      if others.registrations.contains(callout), !others.callouts.contains(callout) {
+        try requireRegistered(callout, filter)
+      } else {
+        try require(callout, callouts, others.callouts, filter, session)
+      }
     }
     if case .provider(let context) = filter.context {
       try require(context, providerContexts, others.providerContexts, filter, session)
@@ -105,6 +121,23 @@ public struct EngineObjects: Sendable {
     try require(provider, providers, others.providers, object, session)
   }
 
+  /// Refuses what cannot live as long as it is to.
+  private func checkLifetime(
+    of object: some EngineObject, _ session: UInt64?, _ others: Surroundings
+  ) throws(EngineError) {
+    guard object.isPersistent else { return }
+    guard session == nil else { throw .dynamicSession(type(of: object).kind, object.name) }
+    guard others.keepsObjects else { throw .notKept(type(of: object).kind, object.name) }
+  }
+
+  /// A callout that has only code is there as long as that, which a persistent filter outlives.
+  private func requireRegistered(_ callout: String, _ filter: Filter) throws(EngineError) {
+    guard filter.isPersistent else { return }
+    guard let entry = callouts.entry(named: callout), entry.object.isPersistent else {
+      throw .lifetimeMismatch(.filter, filter.name, names: "callout \"\(callout)\"")
+    }
+  }
+
   /// Refuses to name what is not there, or what goes before the one that names it.
   private func require<Target: EngineObject, Object: EngineObject>(
     _ name: String, _ table: ObjectTable<Target>, _ others: Set<String>, _ object: Object,
@@ -112,10 +145,12 @@ public struct EngineObjects: Sendable {
   ) throws(EngineError) {
     if others.contains(name) { return }
     guard let entry = table.entry(named: name) else { throw .notFound(Target.kind, name) }
-    guard let owner = entry.session, owner != session else { return }
-    guard session == nil else { throw .wrongSession(Target.kind, name) }
-    throw .lifetimeMismatch(
-      Object.kind, object.name, names: "\(Target.kind.rawValue) \"\(name)\"")
+    let isShared = entry.session == nil || entry.session == session
+    guard isShared || session == nil else { throw .wrongSession(Target.kind, name) }
+    guard isShared, entry.object.isPersistent || !object.isPersistent else {
+      throw .lifetimeMismatch(
+        Object.kind, object.name, names: "\(Target.kind.rawValue) \"\(name)\"")
+    }
   }
 }
 

@@ -12,6 +12,8 @@ public protocol EngineObject: Sendable {
   var key: ObjectKey? { get set }
   /// The provider that it belongs to, nil for none.
   var provider: String? { get }
+  /// Whether it outlives the process.
+  var isPersistent: Bool { get }
 }
 
 extension EngineObject {
@@ -42,6 +44,8 @@ extension Filter: EngineObject {
   public static var kind: ObjectKind { .filter }
   /// Filters' names are for people.
   public static var isNamed: Bool { false }
+  /// Whether it outlives the process if a session adds it: its flag says so.
+  public var isPersistent: Bool { flags.contains(.persistent) }
 }
 
 /// The objects of one kind that sessions have added.
@@ -65,6 +69,11 @@ public struct ObjectTable<Object: EngineObject>: Sendable {
   /// All of them, in the order in which they were added.
   public var all: [Object] {
     entries.values.sorted { $0.number < $1.number }.map(\.object)
+  }
+
+  /// Those that outlive the process, in the order in which they were added.
+  var persistent: [Object] {
+    entries.values.filter(\.object.isPersistent).sorted { $0.number < $1.number }.map(\.object)
   }
 
   /// An empty table.

@@ -12,13 +12,21 @@ public struct ProviderContext: Sendable, Hashable {
   public var provider: String?
   /// The settings, which only the callout reads.
   public var data: [UInt8]
+  /// Whether it outlives the process if a session adds it.
+  ///
+  /// Mirrors `FWPM_PROVIDER_CONTEXT_FLAG_PERSISTENT`.
+  public var isPersistent: Bool
 
   /// A provider context.
-  public init(name: String, key: ObjectKey? = nil, provider: String? = nil, data: [UInt8]) {
+  public init(
+    name: String, key: ObjectKey? = nil, provider: String? = nil, data: [UInt8],
+    isPersistent: Bool = false
+  ) {
     self.name = name
     self.key = key
     self.provider = provider
     self.data = data
+    self.isPersistent = isPersistent
   }
 }
 

@@ -28,8 +28,10 @@ struct CheckCommand: AsyncParsableCommand {
     do {
       let policy = try PolicyFile.read(file.config)
       guard !json else { return }
+      let boot = policy.bootFilters.count
       print(
-        "\(file.config): fine: \(policy.filters.count) filters, \(policy.callouts.count) callouts")
+        "\(file.config): fine: \(policy.filters.count) filters, \(policy.callouts.count) callouts"
+          + (boot == 0 ? "" : ", \(boot) boot-time filters"))
     } catch {
       for line in try json ? Self.jsonLines(error) : error.lines { print(line) }
       throw ExitCode.failure

@@ -19,10 +19,14 @@ struct RulesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "print", abstract: "Prints the rules as text that nft or iptables can load.")
     @OptionGroup var file: ConfigurationOption
+    @Flag(help: "Print the rules of the boot-time filters instead, as nft text.") var boot = false
 
     func run() async throws {
       try await reportingFailures {
         let policy = try PolicyFile.read(file.config)
+        guard !boot else {
+          return print(try policy.bootRules.text(try policy.bootPrograms), terminator: "")
+        }
         print(
           try await Firewall.render(policy.ruleSet(), backend: policy.backendForPrinting),
           terminator: "")
@@ -35,10 +39,18 @@ struct RulesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "apply", abstract: "Installs the rules; they stay without the daemon.")
     @OptionGroup var file: ConfigurationOption
+    @Flag(
+      help: ArgumentHelp(
+        "Install the rules of the boot-time filters instead, which act until calloutd's stand."))
+    var boot = false
 
     func run() async throws {
       try await reportingFailures {
         let policy = try PolicyFile.read(file.config)
+        guard !boot else {
+          return try policy.bootRules.apply(
+            try policy.bootPrograms, engineQueues: policy.configuration.queues)
+        }
         try await policy.firewall().apply(try await policy.ruleSet())
       }
     }
@@ -62,10 +74,14 @@ struct RulesCommand: AsyncParsableCommand {
         let firewalls = try firewalls()
         for name in try HelperDevices.removeAbandoned() { print("removed the device \(name)") }
         for place in try AbandonedFilters.remove() { print("removed the filter \(place)") }
+        // A table of a longer name has none.
+        let boot = try? BootRules(besides: try ruleTable)
+        try boot?.disable()
         for firewall in firewalls {
           try await firewall.empty()
           try await firewall.remove(force: force)
         }
+        try await boot?.remove(force: force)
         let tracking = ConntrackUse.table(of: try ruleTable)
         if try ConntrackUse.end(table: tracking) { print("removed the table \(tracking)") }
       }
@@ -124,6 +140,11 @@ extension PolicyFile {
         return uses.flatMap { MarkScan.freeField(in: $0) } ?? 0
       }
     }
+  }
+
+  /// The rules of the boot-time filters.
+  var bootRules: BootRules {
+    get throws(RuleError) { try BootRules(besides: configuration.ruleTable) }
   }
 
   /// The firewall as this file wants it.

@@ -137,7 +137,7 @@ struct FilterDraft {
         default: "", example: "example", "whom it belongs to"),
       SchemaKey(
         "flags", .filterFlags, into: \.flags, default: "[]",
-        "how it differs from others; all are persistent, none can be boot-time"),
+        "how it differs from others; boot-time ones act only until calloutd's rules stand"),
       SchemaKey(
         "context", .filterContext, into: \.context, default: "", example: "settings",
         "what its callout gets with it"),

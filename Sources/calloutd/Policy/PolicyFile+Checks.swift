@@ -69,7 +69,7 @@ extension PolicyFile {
     let names = KnownNames(self)
     for start in stride(from: 0, to: filters.count, by: 256) {
       let some = filters[start..<min(start + 256, filters.count)]
-      if Self.areRight(some.map(\.filter), names.policy) { continue }
+      if Self.areRight(some.map(\.engineFilter), names.policy) { continue }
       for spec in some { checkParts(spec, names.policy(for: spec.filter), &problems) }
     }
   }
@@ -83,7 +83,7 @@ extension PolicyFile {
   private func checkParts(
     _ spec: FilterSpec, _ base: FilterPolicy, _ problems: inout ProblemCollector
   ) {
-    if Self.areRight([spec.filter], base) { return }
+    if Self.areRight([spec.engineFilter], base) { return }
     let name = spec.filter.name
     // What may stand at every layer; no callout of a file is without a name.
     let plain = Filter(name: name, layer: spec.filter.layer, action: .calloutInspection(""))
@@ -92,7 +92,7 @@ extension PolicyFile {
     if case .calloutInspection = spec.filter.action {} else { parts[0].action = .permit }
     parts[1].sublayer = spec.filter.sublayer
     parts[2].action = spec.filter.action
-    parts[2].flags = spec.filter.flags
+    parts[2].flags = spec.engineFilter.flags
     parts[3].provider = spec.filter.provider
     parts[4].context = spec.filter.context
     for part in parts { check(part, base, spec, spec.positions.filter, &problems) }

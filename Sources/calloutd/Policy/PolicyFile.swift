@@ -26,8 +26,10 @@ struct PolicyFile: Sendable {
   var sublayers: [SublayerSpec] = []
   /// The callouts.
   var callouts: [CalloutSpec] = []
-  /// The filters.
+  /// The filters of the engine.
   var filters: [FilterSpec] = []
+  /// Those that act until the engine's rules stand, and are no part of it.
+  var bootFilters: [FilterSpec] = []
 }
 
 extension PolicyFile {
@@ -78,6 +80,7 @@ extension PolicyFile {
       file.checkNames(&reader.problems)
       file.checkProviders(&reader.problems)
       file.checkFilters(&reader.problems)
+      file.splitBootFilters(root, &reader)
     } else if reader.problems.isEmpty {
       // Most likely cut off while it was written: it must not open what the running policy closes.
       reader.problems.report(
