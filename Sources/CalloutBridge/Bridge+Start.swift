@@ -99,7 +99,7 @@ extension Bridge {
   /// Brings the rules to what `policy` needs, also where somebody has flushed or changed them.
   private func replaceRules(for policy: FilterPolicy) async throws(BridgeError) {
     guard let firewall = board.withLock({ $0.firewall }) else { return }
-    let rules = ruleSet(
+    let rules = await ruleSet(
       for: policy, firewall, released(underPolicy: board.withLock { $0.nextPolicyNumber }))
     do {
       guard try await !firewall.diff(rules).isEmpty else {
@@ -161,7 +161,7 @@ extension Bridge {
     try addPorts(for: policy)
     guard let firewall else { return try await warnIfNothingComes(policy) }
     do {
-      let rules = ruleSet(
+      let rules = await ruleSet(
         for: policy.policy, firewall, released(underPolicy: board.withLock { $0.policyNumber }))
       try await firewall.checkUnused(besides: rules.queues)
       for hazard in try await QueueScan.hazards(for: rules, backend: firewall.backend)
