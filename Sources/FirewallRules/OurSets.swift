@@ -98,18 +98,20 @@ struct OurSets {
     let requests = names.map { "save \($0)\n" }.joined()
     let text = try await Program.run("ipset", ["-"], input: requests)
     var sets: [String: [IPSetEntry: UInt64]] = [:]
-    for line in text.split(whereSeparator: \.isNewline) {
-      // It prompts whether or not somebody reads.
-      let words = SavedRule.split(line).drop { $0 == "ipset>" }
-      guard let name = words.dropFirst().first, let (local, _) = parse(name) else { continue }
+    for line in text.split(separator: "\n") {
+      // It prompts whether or not somebody reads. Then: add NAME ENTRY packets N bytes N comment …
+      let words = line.split(separator: " ", maxSplits: 6).drop { $0 == "ipset>" }
+      guard let name = words.dropFirst().first, let (local, _) = parse(String(name)) else {
+        continue
+      }
       if words.first == "create" {
         sets[local] = [:]
         continue
       }
-      guard words.first == "add", let entry = words.dropFirst(2).first.flatMap({ IPSetEntry($0) })
+      guard words.first == "add", let word = words.dropFirst(2).first,
+        let entry = IPSetEntry(String(word))
       else { throw .malformedAnswer(from: "ipset", detail: String(line.prefix(200))) }
-      let count = words.firstIndex(of: "packets").flatMap { words[($0 + 1)...].first }
-      sets[local, default: [:]][entry] = count.flatMap { UInt64($0) } ?? 0
+      sets[local, default: [:]][entry] = words.dropFirst(4).first.flatMap { UInt64($0) } ?? 0
     }
     return sets
   }

@@ -183,6 +183,44 @@ extension KernelTests {
       Namespace.shell("nft delete table ip6 mangle")
     }
 
+    @Test(arguments: [Families.ipv4, .ipv6])
+    func `packets whose transport header is cut short are queued, whole ones are not`(
+      family: Families
+    ) async throws {
+      let rules = rules(
+        family: family,
+        [
+          [
+            map(
+              [.transportProtocol, .destinationPort],
+              [([6...6, 7...7], .block), ([udp, 7...7], .block)])
+          ]
+        ])
+      try await firewall.apply(rules)
+      func queued(_ number: Int, _ length: Int) async throws -> UInt64 {
+        let before = try #require(try await firewall.installed())
+        let (name, address) = family == .ipv6 ? ("AF_INET6", "::1") : ("AF_INET", "127.0.0.1")
+        Namespace.shell(
+          """
+          python3 -c 'import socket
+          s = socket.socket(socket.\(name), socket.SOCK_RAW, \(number))
+          s.sendto((bytes([0, 9, 0, 9, 0, 8, 0, 0]) + bytes(99))[:\(length)], ("\(address)", 0))'
+          """)
+        func count(_ rules: InstalledRules) -> UInt64 {
+          rules.rules.reduce(0) { $0 + ($1.family == family ? $1.packets : 0) }
+        }
+        return count(try #require(try await firewall.installed())) - count(before)
+      }
+      for (number, whole) in [(6, 20), (17, 8)] {
+        for length in [0, 3, whole - 1] {
+          #expect(try await queued(number, length) == 1, "\(number): \(length)")
+        }
+        #expect(try await queued(number, whole) == 0, "\(number)")
+      }
+      #expect(
+        try #require(try await firewall.installed()).hits(of: rules.programs) == [0: 0, 1: 0])
+    }
+
     @Test func `more rules than a packet should meet are refused, and none is left`() async throws {
       let ports = (0..<1_100).map { number -> ([ClosedRange<UInt128>], KernelVerdict) in
         let first = UInt128(number * 50)
