@@ -221,6 +221,44 @@ extension KernelTests {
         try #require(try await firewall.installed()).hits(of: rules.programs) == [0: 0, 1: 0])
     }
 
+    @Test func `no packet meets half of the rules while they are replaced`() async throws {
+      let here: ClosedRange<UInt128> = 0x7f00_0001...0x7f00_0001
+      let port: ClosedRange<UInt128> = 29994...29994
+      let both = [
+        rules([[map([.transportProtocol, .destinationPort], [([udp, port], .block)])]]),
+        rules([
+          [map([.destinationAddress], [([here], .permit)])],
+          [
+            map(
+              [.destinationAddress, .transportProtocol, .destinationPort],
+              [([here, udp, port], .block)])
+          ],
+        ]),
+      ]
+      try await firewall.apply(both[0])
+      Namespace.shell(
+        """
+        rm -f /run/stop /run/blocked
+        python3 -c 'import os, socket
+        to = ("127.0.0.1", 29994)
+        r = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); r.bind(to); r.setblocking(False)
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sent = passed = 0
+        while not os.path.exists("/run/stop"):
+          sent += 1
+          try: s.sendto(b"x", to)
+          except PermissionError: pass
+          try: r.recv(9); passed += 1
+          except BlockingIOError: pass
+        print("over", sent > 1000, passed)' > /run/blocked 2>&1 &
+        """)
+      for round in 1...20 { try await firewall.apply(both[round % 2]) }
+      let said = Namespace.shell(
+        "touch /run/stop; for i in $(seq 100); do grep over /run/blocked && break; sleep 0.05; done"
+      )
+      #expect(said == "over True 0\n", "\(said)")
+    }
+
     @Test func `more rules than a packet should meet are refused, and none is left`() async throws {
       let ports = (0..<1_100).map { number -> ([ClosedRange<UInt128>], KernelVerdict) in
         let first = UInt128(number * 50)
