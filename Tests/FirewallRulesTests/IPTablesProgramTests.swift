@@ -239,7 +239,7 @@ extension KernelTests {
       Namespace.shell(
         """
         rm -f /run/stop /run/blocked
-        python3 -c 'import os, socket
+        timeout 20 python3 -c 'import os, socket
         to = ("127.0.0.1", 29994)
         r = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); r.bind(to); r.setblocking(False)
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
