@@ -4,7 +4,7 @@ internal import PacketViews
 
 /// The packets of an element as iptables can say them.
 ///
-/// Headers are read by `u32`, since the matches of protocols drop a packet whose header is cut short.
+/// What no match is made for is read by `u32`.
 struct IPTablesMatch {
   /// What many elements can have alike.
   struct Test: Hashable {
@@ -50,7 +50,7 @@ struct IPTablesMatch {
     ranges = ranges.filter { $0.value != 0...$0.key.largestValue(family) }
     chooseSet()
     let addresses = guardWords
-    test.words = addresses.plain + devices + addresses.matches + headerWords
+    test.words = addresses.plain + devices + portWords + addresses.matches + headerWords
   }
 
   // MARK: Sets
@@ -150,6 +150,26 @@ struct IPTablesMatch {
       }
     }
     return (plain, matches)
+  }
+
+  /// TCP or UDP and their ports, by the matches that are made for them.
+  ///
+  /// They drop packets whose header is cut short, so these must be queued before.
+  private var portWords: [String] {
+    mutating get {
+      guard let number = exactProtocol, number == 6 || number == 17 else { return [] }
+      let name = number == 6 ? "tcp" : "udp"
+      ranges[.transportProtocol] = nil
+      var ports: [String] = []
+      for (field, option) in [(KernelField.sourcePort, "--sport"), (.destinationPort, "--dport")] {
+        guard let range = ranges.removeValue(forKey: field) else { continue }
+        let (low, high) = (range.lowerBound, range.upperBound)
+        ports += [option, low == high ? "\(low)" : "\(low):\(high)"]
+      }
+      guard !ports.isEmpty else { return ["-p", name] }
+      transportWords[number] = Self.lastWords[number]
+      return ["-p", name, "-m", name] + ports
+    }
   }
 
   /// The other header fields.
