@@ -46,12 +46,6 @@ extension KernelTests {
       return rules.first { $0.family == .ipv4 }?.packets ?? 0
     }
 
-    /// What iptables and ipset hold of ours, in both families.
-    private var ofIPTables: String {
-      Namespace.shell("iptables-save; ip6tables-save; ipset list -n")
-        .split(separator: "\n").filter { $0.contains("CALLOUT") }.joined(separator: "\n")
-    }
-
     /// Sends to ports and says which of them were let through.
     private func through(_ ports: [Int], mark: Int = 0) -> [Int] {
       let wish = mark == 0 ? "" : "s.setsockopt(socket.SOL_SOCKET, 36, \(mark)); "
