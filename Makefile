@@ -10,7 +10,7 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/systemd/system
 
 BUILD_PACKAGES := libnetfilter-queue-dev libmnl-dev libnftnl-dev libbpf-dev pkg-config
-RUN_PACKAGES := nftables iptables iproute2 iputils-ping socat curl iperf3 tcpdump tshark ethtool \
+RUN_PACKAGES := nftables iptables ipset iproute2 iputils-ping socat curl iperf3 tcpdump tshark ethtool \
   conntrack python3 python3-scapy python3-pytest procps util-linux
 BENCH_PACKAGES := python3-venv python3-dev
 GUEST_PACKAGES := qemu-system-x86 cpio kmod

@@ -73,7 +73,7 @@ let package = Package(
     .target(
       name: "FirewallRules",
       dependencies: [
-        "CNFTables", "Kernel",
+        "CNFTables", "Kernel", "PacketViews",
         .product(name: "Subprocess", package: "swift-subprocess"),
       ],
       swiftSettings: settings),

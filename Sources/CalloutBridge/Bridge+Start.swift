@@ -154,7 +154,7 @@ extension Bridge {
       return try endBootTime()
     }
     do {
-      let rules = ruleSet(
+      let rules = await ruleSet(
         for: policy.policy, firewall, released(underPolicy: board.withLock { $0.policyNumber }))
       try await firewall.checkUnused(besides: rules.queues)
       for hazard in try await QueueScan.hazards(for: rules, backend: firewall.backend)

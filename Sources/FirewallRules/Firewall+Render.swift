@@ -49,17 +49,26 @@ extension Firewall {
   }
 
   private static func iptablesText(_ ruleSet: RuleSet) -> String {
-    let parts = Families.both.each.compactMap { family -> String? in
-      guard ruleSet.hooks.values.contains(where: { $0.contains(family) }) else { return nil }
-      let text = IPTablesBackend.restoreText(ruleSet, family: family, saved: SavedRules())
-      return "# \(family.command("tables-restore")) --noflush\n\(text)"
+    var ruleSet = ruleSet
+    var remark = bridgeRemark(ruleSet, "iptables", "what is below brings none")
+    var programs: [IPTablesProgram] = []
+    do throws(RuleError) {
+      programs = try ruleSet.iptablesPrograms()
+    } catch {
+      remark += "# Every packet is queued: \(error).\n"
+      ruleSet.programs = []
     }
-    let remark = bridgeRemark(ruleSet, "iptables", "what is below brings none")
-    let filters =
-      ruleSet.programs.isEmpty
-      ? "" : "# iptables has no maps: the kernel decides no filter, every packet is queued.\n"
+    let sets = OurSets(OurChains(table: ruleSet.table))
+    let members = programs.flatMap(\.sets)
+    var parts = members.isEmpty ? [] : ["# ipset restore -exist\n" + sets.text(members, .a)]
+    for family in Families.both.each
+    where ruleSet.hooks.values.contains(where: { $0.contains(family) }) {
+      let text = IPTablesBackend.restoreText(
+        ruleSet, family: family, saved: SavedRules(), programs: programs, sets: .a)
+      parts.append("# \(family.command("tables-restore")) --noflush\n\(text)")
+    }
     return """
-      \(remark)\(filters)# Rules after ours in the same built-in chain never see queued or bypassed packets.
+      \(remark)# Rules after ours in the same built-in chain never see queued or bypassed packets.
 
       """ + parts.joined(separator: "\n")
   }

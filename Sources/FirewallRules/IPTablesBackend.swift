@@ -17,14 +17,41 @@ enum IPTablesBackend {
       throw .invalidRuleSet("iptables rules stand in the mangle table: the priority must be -150")
     }
     let chains = OurChains(table: ruleSet.table)
+    let programs = try ruleSet.iptablesPrograms()
+    var found: [(family: Families, saved: SavedRules)] = []
+    for family in Families.both.each {
+      let wanted = ruleSet.hooks.values.contains { $0.contains(family) }
+      guard wanted || family.hasPrograms else { continue }
+      let saved = try await chains.read(family)
+      if wanted || saved.mentions(chains) { found.append((family, saved)) }
+    }
+    let sets = OurSets(chains)
+    let generation = sets.free(besides: found.map(\.saved))
+    try await sets.make(programs.flatMap(\.sets), generation)
+    do throws(RuleError) {
+      try await replace(found, by: ruleSet, programs, sets: generation)
+    } catch {
+      await sets.destroy { $0 == generation }
+      throw error
+    }
+    await sets.destroy { $0 != generation }
+    return found.reduce(0) { sum, each in
+      each.saved.queueing(chains, each.family).reduce(sum) { $0 &+ $1.packets }
+    }
+  }
+
+  /// Brings each family from what was found to `ruleSet`, or leaves all as it was.
+  private static func replace(
+    _ found: [(family: Families, saved: SavedRules)], by ruleSet: RuleSet,
+    _ programs: [IPTablesProgram], sets generation: OurSets.Generation
+  ) async throws(RuleError) {
+    let chains = OurChains(table: ruleSet.table)
     var replaced: [(family: Families, saved: SavedRules)] = []
     do {
-      for family in Families.both.each {
-        let wanted = ruleSet.hooks.values.contains { $0.contains(family) }
-        guard wanted || family.hasPrograms else { continue }
-        let saved = try await chains.read(family)
-        guard wanted || saved.mentions(chains) else { continue }
-        try await restore(family, restoreText(ruleSet, family: family, saved: saved))
+      for (family, saved) in found {
+        let text = restoreText(
+          ruleSet, family: family, saved: saved, programs: programs, sets: generation)
+        try await restore(family, text)
         replaced.append((family, saved))
       }
     } catch {
@@ -38,12 +65,9 @@ enum IPTablesBackend {
       }
       throw error
     }
-    return replaced.reduce(0) { sum, each in
-      each.saved.ours(chains, each.family).reduce(sum) { $0 &+ $1.packets }
-    }
   }
 
-  private static func restore(_ family: Families, _ text: String) async throws(RuleError) {
+  static func restore(_ family: Families, _ text: String) async throws(RuleError) {
     _ = try await Program.run(
       family.command("tables-restore"), ["--noflush", "--wait", "--counters"], input: text)
   }
@@ -58,7 +82,11 @@ enum IPTablesBackend {
       lines.append("-D \(hook.builtInChain) -j \(chain)")
     }
     lines += now.ours(chains, family).map(\.deletion)
+    lines += now.removal(ofPrograms: chains)
     lines += now.present(chains).filter { !saved.has($0.chain) }.map { "-X \($0.chain)" }
+    lines += saved.programs(chains).map { ":\($0) - [0:0]" }
+    lines += saved.rules.filter { $0.table == "mangle" && chains.isOfProgram($0.chain) }
+      .map { "[\($0.packets):\($0.bytes)] \($0.text)" }
     lines += saved.ours(chains, family).map { "[\($0.packets):\($0.bytes)] \($0.text)" }
     return (lines + ["COMMIT", ""]).joined(separator: "\n")
   }
@@ -66,7 +94,10 @@ enum IPTablesBackend {
   /// The input that brings one family's tables from `saved` to what `ruleSet` asks for.
   ///
   /// A chain that exists is not named in it, since that would flush what others have put there.
-  static func restoreText(_ ruleSet: RuleSet, family: Families, saved: SavedRules) -> String {
+  static func restoreText(
+    _ ruleSet: RuleSet, family: Families, saved: SavedRules, programs: [IPTablesProgram],
+    sets generation: OurSets.Generation
+  ) -> String {
     let chains = OurChains(table: ruleSet.table)
     let wanted = ruleSet.planned.filter { $0.family == family }
     var lines = ["*mangle"]
@@ -76,7 +107,15 @@ enum IPTablesBackend {
     }
     // Chains of hooks no longer wanted lose their rules; the jumps to them do no harm.
     lines += saved.ours(chains, family).map(\.deletion)
-    for rule in wanted { lines.append(rule.iptables(in: chains.name(rule.hook))) }
+    lines += saved.removal(ofPrograms: chains)
+    let programs = programs.filter { $0.family == family }
+    lines += programs.flatMap(\.chains).map { ":\($0.name) - [0:0]" }
+    lines += programs.flatMap { $0.lines(sets: OurSets(chains), generation) }
+    for rule in wanted {
+      let chain = chains.name(rule.hook)
+      let entry = programs.first { $0.hook == rule.hook }?.entry
+      lines.append(entry.map { "-A \(chain) -g \($0)" } ?? rule.iptables(in: chain))
+    }
     for rule in wanted where !saved.jumps(from: rule.hook, to: chains.name(rule.hook)) {
       lines.append("-A \(rule.hook.builtInChain) -j \(chains.name(rule.hook))")
     }
@@ -86,7 +125,7 @@ enum IPTablesBackend {
   /// Deletes our rules; our chains and the jumps to them stay.
   static func empty(table: String) async throws(RuleError) {
     try await change(table) { saved, chains, family in
-      saved.ours(chains, family).map(\.deletion)
+      saved.ours(chains, family).map(\.deletion) + saved.removal(ofPrograms: chains)
     }
   }
 
@@ -96,7 +135,8 @@ enum IPTablesBackend {
       let removable = saved.removable(chains, family)
       let jumps = removable.filter { saved.jumps(from: $0.hook, to: $0.chain) }
         .map { "-D \($0.hook.builtInChain) -j \($0.chain)" }
-      return jumps + saved.ours(chains, family).map(\.deletion) + removable.map { "-X \($0.chain)" }
+      return jumps + saved.ours(chains, family).map(\.deletion)
+        + saved.removal(ofPrograms: chains) + removable.map { "-X \($0.chain)" }
     }
   }
 
@@ -110,136 +150,45 @@ enum IPTablesBackend {
       guard !changes.isEmpty else { continue }
       try await restore(family, (["*mangle"] + changes + ["COMMIT", ""]).joined(separator: "\n"))
     }
+    let left = await OurSets(chains).destroy { _ in true }
+    guard left.isEmpty else {
+      throw .programFailed(
+        command: "ipset destroy", status: 1,
+        message: "other rules ask \(left.joined(separator: ", ")): remove those rules")
+    }
   }
 
   /// What our chains hold; nil if there is none.
   static func installed(table: String) async throws(RuleError) -> InstalledRules? {
     let chains = OurChains(table: table)
     var found = InstalledRules(backend: .iptables, table: table)
+    var sets: Set<String> = []
     for family in Families.both.each where family.hasPrograms {
-      found.add(try await chains.read(family), family: family, chains: chains)
+      let saved = try await chains.read(family)
+      found.add(saved, family: family, chains: chains)
+      found.filters.add(saved, family, chains, names: &sets)
     }
     guard !found.hooks.isEmpty else { return nil }
+    found.filters.sets = try await OurSets(chains).read(sets.sorted())
     found.sort()
     return found
-  }
-}
-
-/// The names of our chains in iptables.
-struct OurChains {
-  /// The chains' prefix, for example `CALLOUT-`.
-  let prefix: String
-
-  init(table: String) { prefix = table.uppercased() + "-" }
-
-  func name(_ hook: RuleHook) -> String { prefix + hook.builtInChain }
-
-  func owns(_ chain: String?) -> Bool {
-    chain.map { name in RuleHook.allCases.contains { self.name($0) == name } } ?? false
-  }
-
-  /// What `rule` says, if it is a rule of ours in one of our chains.
-  fileprivate func rule(_ rule: SavedRule, _ family: Families) -> InstalledRule? {
-    guard rule.table == "mangle",
-      let hook = RuleHook.allCases.first(where: { name($0) == rule.chain })
-    else { return nil }
-    return InstalledRule(rule, hook: hook, family: family)
-  }
-
-  /// The mangle table of one family.
-  func read(_ family: Families) async throws(RuleError) -> SavedRules {
-    let program = family.command("tables-save")
-    let text = try await Program.run(program, ["-t", "mangle", "-c"])
-    return try SavedRule.parse(text, from: program)
-  }
-}
-
-extension SavedRules {
-  fileprivate func has(_ chain: String) -> Bool { chains["mangle"]?.contains(chain) ?? false }
-
-  fileprivate func jumps(from hook: RuleHook, to chain: String) -> Bool {
-    rules.contains {
-      $0.table == "mangle" && $0.chain == hook.builtInChain && $0.words == ["-j", chain]
-    }
-  }
-
-  fileprivate func present(_ ours: OurChains) -> [(hook: RuleHook, chain: String)] {
-    RuleHook.allCases.map { ($0, ours.name($0)) }.filter { has($0.1) }
-  }
-
-  fileprivate func mentions(_ ours: OurChains) -> Bool { !present(ours).isEmpty }
-
-  /// Our rules in our chains.
-  fileprivate func ours(_ chains: OurChains, _ family: Families) -> [SavedRule] {
-    rules.filter { chains.rule($0, family) != nil }
-  }
-
-  /// Our chains that hold no rule of others, and that nothing but our own jump leads to.
-  fileprivate func removable(
-    _ chains: OurChains, _ family: Families
-  ) -> [(hook: RuleHook, chain: String)] {
-    present(chains).filter { hook, chain in
-      rules.allSatisfy { rule in
-        guard rule.table == "mangle" else { return true }
-        if rule.chain == chain { return chains.rule(rule, family) != nil }
-        guard rule.target == chain || rule.words.contains("-g") && rule.words.last == chain else {
-          return true
-        }
-        return rule.chain == hook.builtInChain && rule.words == ["-j", chain]
-      }
-    }
-  }
-}
-
-extension SavedRule {
-  /// The line that deletes it.
-  fileprivate var deletion: String { text.replacingPrefix("-A ", with: "-D ") }
-}
-
-extension InstalledRules {
-  /// Adds what one family's tables hold of ours.
-  fileprivate mutating func add(_ saved: SavedRules, family: Families, chains: OurChains) {
-    for (hook, chain) in saved.present(chains) where saved.jumps(from: hook, to: chain) {
-      hooks.insert(hook)
-      for rule in saved.rules where rule.table == "mangle" && rule.chain == chain {
-        guard let decoded = chains.rule(rule, family) else {
-          unrecognized.append(rule.text)
-          continue
-        }
-        rules.append(decoded)
-      }
-    }
-  }
-}
-
-extension InstalledRule {
-  /// Reads a rule that ``PlannedRule/iptables(in:)`` made; nil if it is anything else.
-  fileprivate init?(_ rule: SavedRule, hook: RuleHook, family: Families) {
-    guard let naming = rule.queue, let queues = naming.queues else { return nil }
-    let passMark = rule.value(of: "--mark").flatMap(parseMark)
-    self.init(
-      hook: hook, priority: RuleSet.manglePriority, family: family, queues: queues,
-      bypass: naming.bypass, passMark: passMark, packets: rule.packets, bytes: rule.bytes)
-    // Anything more than we write narrows the rule: then it is somebody else's.
-    let known = SavedRule.split(planned.iptables(in: rule.chain)[...]).count
-    guard rule.words.count + 2 == known, passMark == nil || rule.isNegated("--mark") else {
-      return nil
-    }
   }
 }
 
 extension PlannedRule {
   /// The rule as iptables-restore reads it.
   func iptables(in chain: String) -> String {
-    var words = ["-A", chain]
-    if let passMark { words += ["-m", "mark", "!", "--mark", passMark.description] }
-    words += ["-j", "NFQUEUE"]
-    words +=
+    let mark = passMark.map { ["-m", "mark", "!", "--mark", $0.description] } ?? []
+    return (["-A", chain] + mark + iptablesQueue).joined(separator: " ")
+  }
+
+  /// The words that queue.
+  var iptablesQueue: [String] {
+    let numbers =
       queues.count == 1
       ? ["--queue-num", "\(queues.lowerBound)"]
       : ["--queue-balance", "\(queues.lowerBound):\(queues.upperBound)"]
-    if bypass { words.append("--queue-bypass") }
-    return words.joined(separator: " ")
+    return ["-j", "NFQUEUE"] + numbers + (bypass ? ["--queue-bypass"] : [])
   }
 }
 

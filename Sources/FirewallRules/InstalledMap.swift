@@ -68,6 +68,12 @@ extension KernelLayout.Map {
 extension InstalledRules {
   /// The packets that each filter has decided in the kernel, by its number in the programs.
   public func hits(of programs: [KernelProgram]) -> [Int: UInt64] {
+    guard backend != .iptables else {
+      return filters.hits(
+        of: programs.compactMap {
+          try? IPTablesProgram($0, in: OurChains(table: table), queue: [])
+        })
+    }
     let held = Dictionary(maps.map { ($0.name, $0.packets) }) { first, _ in first }
     var hits: [Int: UInt64] = [:]
     for map in programs.flatMap({ KernelLayout($0, queue: []).maps }) {
@@ -81,6 +87,13 @@ extension InstalledRules {
 
   /// How the chains and maps of programs differ from those of `ruleSet`.
   func programDifferences(from ruleSet: RuleSet) -> [String] {
+    guard backend != .iptables else {
+      do throws(RuleError) {
+        return filters.differences(from: try ruleSet.iptablesPrograms())
+      } catch {
+        return ["+ filters that cannot be installed: \(error)"]
+      }
+    }
     let layouts = ruleSet.layouts(nil)
     var lines: [String] = []
     let chains = Dictionary(

@@ -57,6 +57,8 @@ public struct InstalledRules: Sendable, Equatable {
   var programChains: [String: Int] = [:]
   /// The sets and maps of programs.
   var maps: [InstalledMap] = []
+  /// The same of iptables and ipset.
+  var filters = InstalledFilters()
 
   /// The counters of all rules.
   public var counters: [RuleHook: [RuleCounter]] {

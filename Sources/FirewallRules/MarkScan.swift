@@ -61,7 +61,8 @@ extension NFRule {
       return InstalledRule(self, hook: .output, priority: 0) != nil || entersProgram
         || chain.hasPrefix(KernelProgram.prefix)
     }
-    return origin == .iptables && self.table == "mangle"
+    // By its chain alone: iptables says some matches in nft's own way.
+    return [2, 10].contains(family) && self.table == "mangle"
       && OurChains(table: table).owns(chain)
   }
 }

@@ -50,10 +50,11 @@ public enum RuleBackend: String, Sendable, CaseIterable {
 
 extension RuleBackend {
   /// Throws unless the kernel takes these rules; leaves no trace, as ``detect()``.
-  public func check(_ ruleSet: RuleSet) throws(RuleError) {
-    guard self != .iptables else {
-      throw .unsupported("iptables has no maps: all that it matches is queued")
-    }
+  ///
+  /// - Throws: ``RuleError/noKernelFilters(reason:)`` where ipset, iptables' matches or their limits
+  ///   do not allow for what the kernel is to decide.
+  public func check(_ ruleSet: RuleSet) async throws(RuleError) {
+    guard self != .iptables else { return try await IPTablesBackend.rehearse(ruleSet) }
     try NFTablesBackend.rehearse(ruleSet, with: self)
   }
 

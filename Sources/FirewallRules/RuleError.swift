@@ -10,6 +10,8 @@ public enum RuleError: Error, Equatable, Sendable {
   case unsupported(String)
   /// The frames of bridges cannot be queued here.
   case noBridgeQueue(reason: String)
+  /// iptables and ipset cannot decide the filters that the kernel is to decide.
+  case noKernelFilters(reason: String)
   /// A program is not installed.
   case missingProgram(String)
   /// A program ran and failed.
@@ -37,7 +39,7 @@ public enum RuleError: Error, Equatable, Sendable {
   var meansUnsupported: Bool {
     switch self {
     case .refused(_, let errno, _): KernelErrno.absences.contains(errno)
-    case .unsupported, .noBridgeQueue: true
+    case .unsupported, .noBridgeQueue, .noKernelFilters: true
     default: false
     }
   }
@@ -55,6 +57,10 @@ extension RuleError: CustomStringConvertible {
     case .noBridgeQueue(let reason):
       return "the frames of bridges cannot be queued (\(reason)): use a kernel with nft_queue and "
         + "nf_tables' bridge family and the back end nft, or the MAC layers of the bridge's ports"
+    case .noKernelFilters(let reason):
+      return
+        "iptables cannot decide these filters in the kernel (\(reason)): install ipset, use the "
+        + "back end nft, or let kernel-filters be off"
     case .missingProgram(let name):
       return "\(name) is not installed: install it, or choose another rules backend"
     case .programFailed(let command, let status, let message):

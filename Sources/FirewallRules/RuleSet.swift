@@ -46,8 +46,8 @@ public struct RuleSet: Sendable, Equatable {
   public var passMark: MarkMatch?
   /// What the kernel decides before any packet of that hook and family is queued.
   ///
-  /// One for a hook and family at most, of those in ``hooks``. The iptables back end has none of
-  /// it: it queues everything.
+  /// One for a hook and family at most, of those in ``hooks``. The iptables back end needs `ipset`,
+  /// and queues what only a device's number would tell.
   public var programs: [KernelProgram]
 
   /// The priority of iptables' mangle table.

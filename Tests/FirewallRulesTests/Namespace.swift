@@ -49,6 +49,8 @@ enum Namespace {
       ip link set lo up
       nft flush ruleset
       iptables-legacy -t mangle -F; iptables-legacy -t mangle -X
+      ip6tables-legacy -t mangle -F; ip6tables-legacy -t mangle -X
+      for i in 1 2 3 4 5 6 7 8 9; do ipset destroy && break; sleep 0.02; done
       ip rule del pref 4711; ip -6 rule del pref 4712
       """)
   }

@@ -3,6 +3,7 @@
 import CalloutBridge
 import CalloutEngine
 import CalloutTestSupport
+import FirewallRules
 import Foundation
 import PacketTagging
 import Testing
@@ -44,9 +45,12 @@ extension NetnsTests {
       try #require(try await bridge.statistics().rulePackets)
     }
 
-    @Test func `a released flow is not queued, until another policy is in force`() async throws {
+    @Test(arguments: [RuleBackend?.none, .iptables])
+    func `a released flow is not queued, until another policy is in force`(
+      backend: RuleBackend?
+    ) async throws {
       try await withTopology { _ in
-        let bridge = makeBridge()
+        let bridge = makeBridge { $0.rules = .managed(backend) }
         let asked = Shared(0)
         let policy = FilterPolicy(
           sublayers: sublayers, callouts: [callout("first", asked, 3)],
@@ -128,14 +132,15 @@ extension NetnsTests {
       }
     }
 
-    @Test func `a flow that is translated is queued on`() async throws {
+    @Test(arguments: [RuleBackend?.none, .iptables])
+    func `a flow that is translated is queued on`(backend: RuleBackend?) async throws {
       try await withTopology { _ in
         try Shell.run(
           """
           nft 'table ip nat { chain out { type nat hook output priority -100; \
           udp dport 70 dnat to 10.9.1.2:7; }; }'
           """)
-        let bridge = makeBridge()
+        let bridge = makeBridge { $0.rules = .managed(backend) }
         let asked = Shared(0)
         let policy = FilterPolicy(
           sublayers: sublayers, callouts: [callout("asked", asked, 1)],

@@ -9,17 +9,17 @@ extension Bridge {
   /// The rules of a policy; without the kernel's filters where this kernel does not take them.
   func ruleSet(
     for policy: FilterPolicy, _ firewall: Firewall, _ released: MarkMatch?
-  ) -> RuleSet {
+  ) async -> RuleSet {
     let mask = board.withLock { $0.field?.mask ?? 0 }
     var rules = configuration.ruleSet(for: policy, markMask: mask, released: released)
     guard !rules.programs.isEmpty else { return rules }
     do throws(RuleError) {
-      try firewall.backend.check(rules)
+      try await firewall.backend.check(rules)
     } catch {
       if released != nil, rules.programs.contains(where: { $0.bypass != nil }) {
         let warning = "released flows are queued on: \(error)"
         if !board.withLock({ $0.warnings.contains(warning) }) { warn(warning) }
-        return ruleSet(for: policy, firewall, nil)
+        return await ruleSet(for: policy, firewall, nil)
       }
       rules.programs = []
       let warning = "the kernel decides nothing by itself, every packet is queued: \(error)"
@@ -36,7 +36,7 @@ extension Bridge {
   ) async throws(BridgeError) {
     guard let firewall = board.withLock({ $0.firewall }) else { return }
     let number = number ?? board.withLock { $0.nextPolicyNumber }
-    let rules = ruleSet(for: policy, firewall, released(underPolicy: number))
+    let rules = await ruleSet(for: policy, firewall, released(underPolicy: number))
     do {
       guard try await !firewall.diff(rules).isEmpty else {
         // The same maps, but the filters may have other numbers.
