@@ -79,6 +79,8 @@ public struct QueueStatistics: Sendable {
   public var pended: UInt64 = 0
   /// Of these, past their deadline.
   public var pendExpired: UInt64 = 0
+  /// Kept waiting before they were classified, until their flows' processes were found.
+  public var awaitedProcesses: UInt64 = 0
   /// Decided by the failure policy.
   public var failurePolicyApplied: UInt64 = 0
   /// Not IP packets as they should be.

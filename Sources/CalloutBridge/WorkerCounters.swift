@@ -13,6 +13,7 @@ struct WorkerCounters: Sendable {
   var handedOver: UInt64 = 0
   var pended: UInt64 = 0
   var pendExpired: UInt64 = 0
+  var awaitedProcesses: UInt64 = 0
   var failurePolicyApplied: UInt64 = 0
   var malformed: UInt64 = 0
   var malformedMessages: UInt64 = 0

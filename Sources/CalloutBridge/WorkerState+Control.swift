@@ -25,6 +25,7 @@ extension WorkerState {
     result.handedOver = counters.handedOver
     result.pended = counters.pended
     result.pendExpired = counters.pendExpired
+    result.awaitedProcesses = counters.awaitedProcesses
     result.failurePolicyApplied = counters.failurePolicyApplied
     result.malformed = counters.malformed
     result.malformedMessages = counters.malformedMessages

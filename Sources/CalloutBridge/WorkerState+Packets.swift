@@ -92,7 +92,9 @@ extension WorkerState {
     if out.followsFlows {
       traits.formUnion(meetFlow(layout, hook, packet.metadata))
       if flowUse.isAborted { return settle(unsettled, .aborted, packet, hook) }
-      if traits.contains(.firstOfFlow), policy.asksForProcess(hook, isIPv6: isIPv6) {
+      if traits.contains(.firstOfFlow), policy.asksForProcess(hook, isIPv6: isIPv6),
+        policy.asksForProcess(of: packet, isReauthorization: out.isReauthorization)
+      {
         switch findProcess(packet) {
         case .begun:
           _ = unsettled.keepWaiting()

@@ -53,6 +53,7 @@ extension WorkerState {
     let flow = out.flows.reference(out.flow)
     entry.held = HeldPacket(packet, flow)
     guard phase == .running, let ticket = pended.insert(entry) else { return .refused }
+    counters.awaitedProcesses &+= 1
     let number = out.flow < 0 ? 0 : flow.id
     // One answer is for all packets of a flow.
     if flowUse.awaited[number]?.append(ticket) != nil { return .begun }

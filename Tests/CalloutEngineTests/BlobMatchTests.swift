@@ -142,4 +142,35 @@ import Testing
       name: "f", layer: .outboundTransportV4, action: .calloutUnknown("c"))
     #expect(try asks([elsewhere], readsProcess: true) == [false, false, false, false])
   }
+
+  @Test func `only packets that a filter which asks may match are asked for`() throws {
+    let program = Condition(.aleAppID, equals: "/bin/a")
+    func filter(_ conditions: [Condition], _ layer: Layer = Self.layer) -> Filter {
+      Filter(
+        name: "\(layer) \(conditions.count)", layer: layer, conditions: conditions, action: .block)
+    }
+    func asked(_ filters: [Filter]) throws -> [Int] {
+      let policy = try CompiledPolicy(FilterPolicy(filters: filters))
+      return try [53, 80].filter { port in
+        let bytes = Make.ipv4(6, target: port)
+        let span = bytes.span.packetBytes
+        let packet = ClassifiedPacket(
+          bytes: span, layout: try PacketLayout(parsing: span), layer: .outboundTransportV4,
+          metadata: PacketMetadata(), hook: .output)
+        return policy.asksForProcess(of: packet, isReauthorization: false)
+      }
+    }
+    func port(_ number: UInt128) -> Condition { Condition(.ipRemotePort, .equal(number)) }
+    #expect(try asked([filter([program])]) == [53, 80])
+    #expect(try asked([filter([port(53), program])]) == [53])
+    #expect(try asked([filter([program, port(80), port(53)])]) == [53, 80])
+    #expect(try asked([filter([port(53)])]) == [])
+    #expect(try asked([filter([program], .aleAuthRecvAcceptV4)]) == [])
+    let again = Condition(.flags, .flagsAllSet(ConditionFlags.reauthorize.rawValue))
+    #expect(try asked([filter([program, again])]) == [])
+    // Of very many not each is tried.
+    let many = (1000..<1100).map { filter([program, port($0)]) }
+    #expect(try asked(Array(many.prefix(64))) == [])
+    #expect(try asked(many) == [53, 80])
+  }
 }

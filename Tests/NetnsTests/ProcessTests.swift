@@ -174,6 +174,29 @@ extension NetnsTests {
           #expect(statistics.filterHits[1] == 100)
           #expect(statistics.queues.allSatisfy { $0.pendedNow == 0 })
           try await expectAccounting(bridge)
+          _ = senders
+        }
+      }
+    }
+
+    @Test func `Only first packets that may be asked about wait`() async throws {
+      try await withTopology { _ in
+        let bridge = makeBridge()
+        let policy = blocking([
+          Condition(.aleAppID, equals: try #require(own)), Condition(.ipRemotePort, .equal(7)),
+        ])
+        try await running(bridge, policy) {
+          let (receiver, other) = (Receiver(in: "p1"), Receiver(in: "p1", port: 8))
+          Sender(to: "10.9.1.2", port: 8).send(count: 5)
+          try await expectSoon { other.count == 5 }
+          #expect(try await bridge.statistics().queues[0].awaitedProcesses == 0)
+          // What is closed before it is found is nobody's.
+          let sender = Sender(to: "10.9.1.2")
+          sender.send(count: 1)
+          try await expectSoon { try await bridge.statistics().filterHits[0] == 1 }
+          #expect(try await bridge.statistics().queues[0].awaitedProcesses == 1)
+          #expect(receiver.count == 0)
+          _ = sender
         }
       }
     }
@@ -228,8 +251,10 @@ extension NetnsTests {
         if failure == .block { policy.filters[0].action = .permit }
         try await running(bridge, policy) {
           let receiver = Receiver(in: "p1")
+          var senders: [Sender] = []
           try await expectSoon {
-            Sender(to: "10.9.1.2").send(count: 1)
+            senders.append(Sender(to: "10.9.1.2"))
+            senders.last?.send(count: 1)
             let statistics = try await bridge.statistics()
             return switch failure {
             case .permit: receiver.count > 0

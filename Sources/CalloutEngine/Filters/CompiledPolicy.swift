@@ -91,7 +91,7 @@ package final class CompiledPolicy: Sendable {
     fields = compiler.fields
     index = compiler.builder.index
     blobs = compiler.blobs
-    processInterest = ProcessInterest(policy) { $0.isAtWork(numbers) }
+    processInterest = ProcessInterest(compiler, policy.callouts)
   }
 
   /// Whether a filter accepts the values of a packet.
