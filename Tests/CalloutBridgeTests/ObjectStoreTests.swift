@@ -37,6 +37,9 @@ import Testing
       .equal(.max), .notEqual(0), .greater(1), .less(2), .greaterOrEqual(3), .lessOrEqual(4),
       .range(5, .max), .prefix(prefixes[0]), .notPrefix(prefixes[1]), .masked(6, mask: 7),
       .flagsAllSet(8), .flagsAnySet(.max), .flagsNoneSet(9),
+      .blob(.equal([0x2f])), .blob(.notEqual([])), .blob(.prefix([0, 0xff])),
+      .blob(.notPrefix([1])), .blob(.greater([2])), .blob(.less([3])),
+      .blob(.greaterOrEqual([4])), .blob(.lessOrEqual([5])), .blob(.range([6], [7])),
     ]
     let actions: [FilterAction] = [
       .permit, .block, .calloutTerminating("c"), .calloutInspection("c"), .calloutUnknown("c"),

@@ -236,13 +236,18 @@ extension Condition.Match {
     case .flagsAllSet(let bits): ("flags-all-set", ["\(bits)"])
     case .flagsAnySet(let bits): ("flags-any-set", ["\(bits)"])
     case .flagsNoneSet(let bits): ("flags-none-set", ["\(bits)"])
+    case .blob(let match): match.texts
     }
   }
 
   fileprivate init(_ name: String, _ values: [String]) throws(RecordError) {
-    guard let first = values.first, values.count == (["range", "masked"].contains(name) ? 2 : 1),
+    guard let first = values.first, values.count == (["range", "masked", "bytes-range"].contains(name) ? 2 : 1),
       let last = values.last
     else { throw RecordError("a match \"\(name)\" with \(values.count) values") }
+    if let match = try BlobMatch(name, first, last) {
+      self = .blob(match)
+      return
+    }
     func prefix() throws(RecordError) -> IPPrefix {
       guard let prefix = IPPrefix(first) else { throw RecordError("\"\(first)\" is no prefix") }
       return prefix
@@ -261,6 +266,45 @@ extension Condition.Match {
     case "flags-all-set": self = .flagsAllSet(try number(first))
     case "flags-any-set": self = .flagsAnySet(try number(first))
     case "flags-none-set": self = .flagsNoneSet(try number(first))
+    default: throw RecordError("there is no match \"\(name)\"")
+    }
+  }
+}
+
+extension BlobMatch {
+  /// The match' name and its values in hexadecimal digits.
+  fileprivate var texts: (String, [String]) {
+    let name =
+      switch self {
+      case .equal: "bytes-equal"
+      case .notEqual: "bytes-not-equal"
+      case .prefix: "bytes-prefix"
+      case .notPrefix: "bytes-not-prefix"
+      case .greater: "bytes-greater"
+      case .less: "bytes-less"
+      case .greaterOrEqual: "bytes-greater-or-equal"
+      case .lessOrEqual: "bytes-less-or-equal"
+      case .range: "bytes-range"
+      }
+    return (name, operands.map(hexadecimal))
+  }
+
+  /// Nil if the name is not of a match of bytes.
+  fileprivate init?(_ name: String, _ first: String, _ last: String) throws(RecordError) {
+    guard name.hasPrefix("bytes-") else { return nil }
+    guard let low = bytes(ofHexadecimal: first), let high = bytes(ofHexadecimal: last) else {
+      throw RecordError("\"\(first)\" or \"\(last)\" is not in hexadecimal digits")
+    }
+    switch name {
+    case "bytes-equal": self = .equal(low)
+    case "bytes-not-equal": self = .notEqual(low)
+    case "bytes-prefix": self = .prefix(low)
+    case "bytes-not-prefix": self = .notPrefix(low)
+    case "bytes-greater": self = .greater(low)
+    case "bytes-less": self = .less(low)
+    case "bytes-greater-or-equal": self = .greaterOrEqual(low)
+    case "bytes-less-or-equal": self = .lessOrEqual(low)
+    case "bytes-range": self = .range(low, high)
     default: throw RecordError("there is no match \"\(name)\"")
     }
   }

@@ -24,7 +24,7 @@ public enum BlobMatch: Sendable, Hashable {
   case range([UInt8], [UInt8])
 
   /// The strings that are named.
-  var operands: [[UInt8]] {
+  package var operands: [[UInt8]] {
     switch self {
     case .equal(let blob), .notEqual(let blob), .prefix(let blob), .notPrefix(let blob),
       .greater(let blob), .less(let blob), .greaterOrEqual(let blob), .lessOrEqual(let blob):
