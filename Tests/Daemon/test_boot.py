@@ -216,3 +216,14 @@ def test_icmp_errors_are_none_of_the_transport_layers(
     with pytest.raises(ConnectionRefusedError):
         asker.recv(1)
     assert net.client.run(*ping, check=False).returncode != 0
+
+
+def test_a_daemon_that_cannot_start_leaves_them_in_force(prepare, net, hold) -> None:
+    daemon = prepare(policy(filters("outbound-transport-v4"), TAG, HEAD))
+    apply_boot(daemon)
+    before = rules_of(net.host, BOOT)
+    assert before["rules"] > 0
+    hold(31000)
+    daemon.spawn()
+    assert daemon.wait() == 1
+    assert rules_of(net.host, BOOT) == before
