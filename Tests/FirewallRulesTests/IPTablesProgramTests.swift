@@ -193,7 +193,7 @@ extension KernelTests {
           [
             map(
               [.transportProtocol, .destinationPort],
-              [([6...6, 7...7], .block), ([udp, 7...7], .block)])
+              [([6...6, 7...7], .block), ([udp, 100...700], .block)])
           ]
         ])
       try await firewall.apply(rules)
