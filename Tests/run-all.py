@@ -39,7 +39,7 @@ LONG_SUITES = ("FilterChanges", "KernelFilters", "Million", "Reloads")
 # Those of the queues' suites that depend on the kernel.
 SUITES_IN_GUEST = (
     *("Bearers", "BridgeFamily", "Divert(Death|Neighbours|Priority|RawIP|Traffic)", "Fates"),
-    *("FrameLayers", "Lifecycle", "VirtualSwitch"),
+    *("FrameLayers", "Lifecycle", "Owners", "VirtualSwitch"),
 )
 # Those of the daemon's tests that depend on the kernel, and not on the machine's speed.
 IN_GUEST = (

@@ -2,6 +2,7 @@
 
 internal import CalloutEngine
 internal import Kernel
+internal import PacketViews
 internal import SocketOwners
 internal import Synchronization
 
@@ -53,6 +54,11 @@ final class ProcessResolver: Sendable {
   }
 
   private func run(_ diagnostics: inout SocketDiagnostics) {
+    // The first question about a protocol may have the kernel load a module: not while a packet waits.
+    let nobody = IPAddress(v4: 0)
+    for each in [IPProtocol.tcp, .udp] {
+      _ = try? diagnostics.inode(of: SocketQuery(each, local: nobody, 0, remote: nobody, 0))
+    }
     var poller = Poller(wakeUp.number)
     while true {
       poller.wait(milliseconds: -1)

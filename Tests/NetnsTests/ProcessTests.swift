@@ -14,14 +14,16 @@ private func python() throws -> String {
   try Shell.run("readlink -f /usr/bin/python3").trimmingCharacters(in: .whitespacesAndNewlines)
 }
 
-/// Has Python connect, or send a datagram and wait for it to be read; false if it cannot.
+/// Has Python connect, or send a datagram, and keep the socket until it has been found; false if it
+/// cannot.
 private func connects(
   _ kind: String, to address: String, port: Int = 8080, in namespace: String? = nil
 ) -> Bool {
   let family = address.contains(":") ? "AF_INET6" : "AF_INET"
+  let patience = kind == "DGRAM" ? 2 * slowness : 1
   let script =
     "import socket; s = socket.socket(socket.\(family), socket.SOCK_\(kind)); s.settimeout(1.5); "
-    + "s.connect((\"\(address)\", \(port))); s.send(bytes(16)); s.settimeout(0.2)\n"
+    + "s.connect((\"\(address)\", \(port))); s.send(bytes(16)); s.settimeout(\(patience))\n"
     + "try: s.recv(1)\nexcept TimeoutError: pass"
   let place = namespace.map { "ip netns exec \($0) " } ?? ""
   return (try? Shell.run("\(place)/usr/bin/python3 -c '\(script)'")) != nil
