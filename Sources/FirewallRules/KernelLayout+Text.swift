@@ -13,7 +13,7 @@ extension KernelLayout {
       if Self.parse(queueChain: chain.name) != nil {
         lines.append("    \(queueText)")
       } else {
-        lines += chain.rules.map { "    " + $0.map(\.nftText).joined(separator: " ") }
+        lines += chain.rules.map { "    " + $0.map { $0.nftText(isPlain: isPlain) }.joined(separator: " ") }
       }
       lines.append("  }")
     }
@@ -62,7 +62,7 @@ extension NFTransaction.Verdict {
 
 extension NFTransaction.Step {
   /// The step in nft's syntax; empty for those that stand in queue rules.
-  fileprivate var nftText: String {
+  fileprivate func nftText(isPlain: Bool) -> String {
     switch self {
     case .ifMarked(let mask): "meta mark & \(hexadecimal(mask)) != 0"
     case .ifReleased(let mark, let family):
@@ -71,7 +71,7 @@ extension NFTransaction.Step {
     case .ifFragment: "ip frag-off & 0x3fff != 0"
     case .verdict(let verdict): verdict.nftText
     case .lookUp(let fields, let family, let map, let isVerdictMap):
-      fields.map { $0.nftExpression(family) }.joined(separator: " . ")
+      fields.map { $0.nftExpression(family, isPlain: isPlain) }.joined(separator: " . ")
         + (isVerdictMap ? " vmap @\(map)" : " @\(map)")
     case .matchFamily, .unlessMark, .counter, .queue, .queueTarget: ""
     }
@@ -90,14 +90,15 @@ extension KernelField {
     }
   }
 
-  fileprivate func nftExpression(_ family: Families) -> String {
+  fileprivate func nftExpression(_ family: Families, isPlain: Bool) -> String {
     let (ip, icmp) = family == .ipv6 ? ("ip6", "icmpv6") : ("ip", "icmp")
     return switch self {
     case .sourceAddress: "\(ip) saddr"
     case .destinationAddress: "\(ip) daddr"
     // nft 1.0 turns `meta l4proto` around as two bytes before it looks up ranges, which Linux 6.12
-    // refuses. Fragments and extension headers do not come here, so this is the same.
-    case .transportProtocol: family == .ipv6 ? "ip6 nexthdr" : "ip protocol"
+    // refuses.
+    case .transportProtocol:
+      family == .ipv4 ? "ip protocol" : isPlain ? "ip6 nexthdr" : "meta l4proto"
     case .nextHeader: "ip6 nexthdr"
     case .sourcePort: "th sport"
     case .destinationPort: "th dport"

@@ -35,10 +35,13 @@ struct KernelLayout {
   private(set) var chains: [Chain] = []
   private(set) var maps: [Map] = []
   private let family: Families
+  /// What is looked up has its transport header right behind the IP header.
+  let isPlain: Bool
 
   init(_ program: KernelProgram, queue: [NFTransaction.Step]) {
     entry = KernelProgram.entry(program.hook, program.family)
     family = program.family
+    isPlain = !program.queuesNothing
     guard !program.queuesNothing else {
       let rules = rest(program.sublayers[...], entry, from: 0)
       chains.append(Chain(name: entry, rules: rules))

@@ -97,8 +97,12 @@ struct InjectCommand: ParsableCommand {
       if dryRun || !origin.isStream { try check(origin) }
       if dryRun { return }
       // Before anything else may make a thread.
-      try EndSignals.handle { Self.exit(withError: injection.end()) }
+      try EndSignals.handle {
+        if !injection.interrupt() { Self.exit(withError: injection.end()) }
+      }
       try injection.run(interval: interval, try frames(of: origin))
+    } catch is Injection.Interrupted {
+      // What was under way has been told.
     } catch let error as FrameSourceError {
       _ = injection.end()
       Injection.tell("\(error)")

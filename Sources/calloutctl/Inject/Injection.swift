@@ -14,7 +14,13 @@ final class Injection: Sendable {
     var told = 0
     var injected = 0
     var hasEnded = false
+    /// The daemon has a request whose frames it has not all told of.
+    var isUnderWay = false
+    var isInterrupted = false
   }
+
+  /// A signal has ended the injection behind a request.
+  struct Interrupted: Error {}
 
   private let client: ControlClient
   private let interface: String
@@ -86,7 +92,12 @@ final class Injection: Sendable {
       injection: InjectionRequest(
         interface: interface, direction: direction, form: batch.form?.rawValue,
         frames: batch.texts))
-    let before = state.withLock { $0.told }
+    let before = try state.withLock { state in
+      guard !state.isInterrupted else { throw Interrupted() }
+      state.isUnderWay = true
+      return state.told
+    }
+    defer { state.withLock { $0.isUnderWay = false } }
     do {
       try client.exchange(request) { line in
         try take(line, before)
@@ -119,6 +130,15 @@ final class Injection: Sendable {
       let last = line.first + line.count
       let frames = line.count == 1 ? "frame \(last)" : "frames \(line.first + 1) to \(last)"
       Self.tell("\(frames): \(line.status) (\(line.code))")
+    }
+  }
+
+  /// Has the injection end when the request under way is done; false if there is none, or if this was
+  /// asked before.
+  func interrupt() -> Bool {
+    state.withLock { state in
+      defer { state.isInterrupted = true }
+      return state.isUnderWay && !state.isInterrupted
     }
   }
 
