@@ -6,6 +6,8 @@ public struct ExplainRequest: Codable, Sendable, Hashable {
   public var packet: String? = nil
   /// What the packet begins with, "ethernet" or "ip"; nil for "ip".
   public var form: String? = nil
+  /// Which of several packets this is, given back with the answer.
+  public var number: Int? = nil
   /// A protocol's name or number.
   public var ipProtocol: String? = nil
   /// The sender's address.
@@ -30,7 +32,7 @@ public struct ExplainRequest: Codable, Sendable, Hashable {
   public var program: String? = nil
 
   enum CodingKeys: String, CodingKey {
-    case packet, form
+    case packet, form, number
     case ipProtocol = "protocol"
     case from, to
     case sourcePort = "source-port"
@@ -80,6 +82,8 @@ public struct ExplainReport: Codable, Sendable, Hashable {
     }
   }
 
+  /// Which of several packets it is about, null if the request gave no number.
+  @Nullable public var packet: Int? = nil
   /// The layer.
   public var layer: String
   /// The netfilter hook at which packets meet it here, null for frames.
@@ -92,7 +96,7 @@ public struct ExplainReport: Codable, Sendable, Hashable {
   public var steps: [Step]
 
   enum CodingKeys: String, CodingKey {
-    case layer, hook, verdict
+    case packet, layer, hook, verdict
     case decidedBy = "decided-by"
     case steps
   }

@@ -13,7 +13,9 @@ extension KernelLayout {
       if Self.parse(queueChain: chain.name) != nil {
         lines.append("    \(queueText)")
       } else {
-        lines += chain.rules.map { "    " + $0.map { $0.nftText(isPlain: isPlain) }.joined(separator: " ") }
+        lines += chain.rules.map {
+          "    " + $0.map { $0.nftText(isPlain: isPlain) }.joined(separator: " ")
+        }
       }
       lines.append("  }")
     }

@@ -142,6 +142,8 @@ def test_each_packet_of_a_pcap_file(daemon, tmp_path) -> None:
     assert done.stdout.index("packet 1") < done.stdout.index("packet 2")
     assert 'up to callouts, else "rest" decides' in done.stdout
     assert 'permit by "hard"' in done.stdout
+    done = daemon.ctl("explain", "--pcap", str(file), "--json", "--layer", "outbound-transport-v4")
+    assert [json.loads(line)["packet"] for line in done.stdout.splitlines()] == [1, 2]
 
 
 @pytest.mark.parametrize(

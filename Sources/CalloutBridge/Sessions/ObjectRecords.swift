@@ -241,7 +241,8 @@ extension Condition.Match {
   }
 
   fileprivate init(_ name: String, _ values: [String]) throws(RecordError) {
-    guard let first = values.first, values.count == (["range", "masked", "bytes-range"].contains(name) ? 2 : 1),
+    guard let first = values.first,
+      values.count == (["range", "masked", "bytes-range"].contains(name) ? 2 : 1),
       let last = values.last
     else { throw RecordError("a match \"\(name)\" with \(values.count) values") }
     if let match = try BlobMatch(name, first, last) {

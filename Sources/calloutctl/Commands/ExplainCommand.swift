@@ -65,7 +65,7 @@ struct ExplainCommand: ParsableCommand {
       while let frame = try source.next() {
         number += 1
         if !options.json { print("packet \(number)") }
-        try ask(client, of: frame)
+        try ask(client, of: frame, number)
       }
     } else if let hex {
       try ask(client, of: CapturedFrame(try Self.bytes(hex), form: .ip))
@@ -74,8 +74,11 @@ struct ExplainCommand: ParsableCommand {
     }
   }
 
-  private func ask(_ client: ControlClient, of frame: CapturedFrame) throws {
+  private func ask(
+    _ client: ControlClient, of frame: CapturedFrame, _ number: Int? = nil
+  ) throws {
     var request = request()
+    request.number = number
     request.packet = Data(frame.bytes).base64EncodedString()
     request.form = (frame.form ?? .ip).rawValue
     try client.show(ControlRequest(.explain, explain: request), Self.render)

@@ -17,10 +17,12 @@ struct ExplainAnswer {
     let layers = try layers(request)
     let input = try device(request.input)
     let output = try device(request.output)
-    if request.form == "ethernet" {
-      return try frame(bytes, layers, request, input, output)
-    }
-    return try packet(bytes, layers, request, input, output)
+    var reports =
+      request.form == "ethernet"
+      ? try frame(bytes, layers, request, input, output)
+      : try packet(bytes, layers, request, input, output)
+    for index in reports.indices { reports[index].packet = request.number }
+    return reports
   }
 
   private func packet(
