@@ -64,7 +64,7 @@ extension Bridge {
     guard let mark = FlowMark(mask: mask) else { throw .badMask(mask) }
     let conflicts = MarkScan.connectionConflicts(of: mask, in: uses)
     guard conflicts.isEmpty || configuration.ignoresMarkConflicts else {
-      throw .markConflict(mask: mask, uses: conflicts.map(\.description))
+      throw .flowMarkConflict(mask: mask, uses: conflicts.map(\.description))
     }
     for conflict in conflicts { warn("conntrack mark bits shared with \(conflict)") }
     return mark

@@ -193,6 +193,7 @@ extension Bridge {
     do throws(RuleError) {
       let backend = if let wanted { wanted } else { try RuleBackend.detect() }
       try backend.check()
+      try RuleSet.validate(engineTable: configuration.ruleTable)
       return try Firewall(backend: backend, table: configuration.ruleTable)
     } catch {
       throw .rules(error)

@@ -91,6 +91,12 @@ extension Bridge {
         "our rules in table \(firewall.table) have been changed or removed: run calloutctl reload "
           + "to put them back (\(differences.joined(separator: "; ")))")
     }
+    if !installed.intruders.isEmpty {
+      result.isHealthy = false
+      result.warnings.append(
+        "rules of others stand in our chains and may decide before ours, delete them there: "
+          + installed.intruders.joined(separator: "; "))
+    }
     result.kernelHits = kernelHits(installed, wanted, policy)
     addRulePackets(installed, &result)
   }

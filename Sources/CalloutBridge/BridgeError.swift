@@ -31,6 +31,8 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
   case noFreeMark(uses: [String])
   /// Somebody else's rules use bits of the mask.
   case markConflict(mask: UInt32, uses: [String])
+  /// Other rules use bits of the conntrack mark that the flow bypass was given.
+  case flowMarkConflict(mask: UInt32, uses: [String])
   /// The queues' numbers do not fit.
   case badQueues(first: UInt16, count: UInt16)
   /// The bridge is not running, or runs already.
@@ -69,6 +71,10 @@ public enum BridgeError: Error, Sendable, CustomStringConvertible {
     case .markConflict(let mask, let uses):
       "mark mask 0x\(String(mask, radix: 16)) is used by other rules, choose another, "
         + "mark.mask: auto, or share the bits by mark.ignore-conflicts: true: "
+        + uses.joined(separator: "; ")
+    case .flowMarkConflict(let mask, let uses):
+      "conntrack mark mask 0x\(String(mask, radix: 16)) is used by other rules, choose another, "
+        + "rules.flow-bypass: auto or off, or share the bits by mark.ignore-conflicts: true: "
         + uses.joined(separator: "; ")
     case .badQueues(let first, let count):
       "\(count) queues from \(first) do not fit into 0 to 65535 or are more than 64"

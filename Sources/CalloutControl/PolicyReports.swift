@@ -50,6 +50,8 @@ public struct FilterReport: Codable, Sendable, Hashable {
   public var action: String
   /// The callout it asks, if it asks one.
   @Nullable public var callout: String? = nil
+  /// Its flags, such as "disabled".
+  public var flags: [String]
   /// Packets that matched it in the workers since the policy came into force.
   public var hits: UInt64
   /// Packets that it has decided in the kernel, without a worker, since the daemon started.
@@ -58,8 +60,10 @@ public struct FilterReport: Codable, Sendable, Hashable {
   /// A report.
   public init(
     name: String, layer: String, sublayer: String, weight: UInt64, conditions: [String],
-    action: String, callout: String?, hits: UInt64, kernelHits: UInt64 = 0
+    action: String, callout: String?, flags: [String] = [], hits: UInt64,
+    kernelHits: UInt64 = 0
   ) {
+    self.flags = flags
     self.name = name
     self.layer = layer
     self.sublayer = sublayer
@@ -72,7 +76,7 @@ public struct FilterReport: Codable, Sendable, Hashable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case name, layer, sublayer, weight, conditions, action, callout, hits
+    case name, layer, sublayer, weight, conditions, action, callout, flags, hits
     case kernelHits = "kernel-hits"
   }
 }

@@ -53,6 +53,8 @@ public struct InstalledRules: Sendable, Equatable {
   public var rules: [InstalledRule] = []
   /// Rules in our table or chains that we did not make, by their place or text; they are left alone.
   public var unrecognized: [String] = []
+  /// Those of them that stand in chains of ours, where packets may meet them before our rules.
+  public var intruders: [String] = []
   /// How many rules each chain of a program has.
   var programChains: [String: Int] = [:]
   /// The sets and maps of programs.

@@ -175,6 +175,7 @@ enum NFTablesBackend {
     found.hooks = Set(all.flatMap(\.chains).compactMap(\.ourHook))
     found.rules = all.flatMap(\.decoded)
     found.unrecognized = all.flatMap(\.others).map(\.place)
+    found.intruders = all.flatMap(\.intruders).map(\.place)
     for held in all {
       for chain in held.programChains {
         found.programChains[chain.name] = held.programRules.count { $0.chain == chain.name }

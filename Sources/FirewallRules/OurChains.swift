@@ -143,7 +143,10 @@ extension InstalledRules {
     for (hook, chain) in saved.present(chains) where saved.jumps(from: hook, to: chain) {
       hooks.insert(hook)
       for rule in saved.rules where rule.table == "mangle" && rule.chain == chain {
-        if !chains.isOurs(rule, family) { unrecognized.append(rule.text) }
+        if !chains.isOurs(rule, family) {
+          unrecognized.append(rule.text)
+          intruders.append(rule.text)
+        }
       }
       // A program that no rule leads to queues nothing.
       let isEntered = saved.rules.contains {

@@ -110,6 +110,12 @@ struct OurTable {
       && uses == UInt32(chains.count + maps.count)
   }
 
+  /// Rules of others in our base chains.
+  var intruders: [NFRule] {
+    let hooked = Set(chains.filter { $0.ourHook != nil }.map(\.name))
+    return others.filter { hooked.contains($0.chain) }
+  }
+
   /// The chains of our programs.
   var programChains: [NFChain] { chains.filter(\.isOfProgram) }
 

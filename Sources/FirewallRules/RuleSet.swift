@@ -100,6 +100,15 @@ public struct RuleSet: Sendable, Equatable {
     }
   }
 
+  /// Throws if an engine's table of this name would be taken for one that stands beside another's.
+  public static func validate(engineTable table: String) throws(RuleError) {
+    try validate(table: table)
+    guard !["_boot", "_flows"].contains(where: { table.lowercased().hasSuffix($0) }) else {
+      throw .invalidRuleSet(
+        "table name \"\(table)\": what ends with _boot or _flows stands beside an engine's table")
+    }
+  }
+
   /// The rules that this set asks for, by hook and family.
   var planned: [PlannedRule] {
     hooks.sorted { $0.key < $1.key }.flatMap { hook, families in

@@ -39,7 +39,7 @@ struct WrongPolicy: Sendable, CustomTestStringConvertible {
       errors: ["1:18: error: found \"70000\", expected a queue number from 0 to 65535"]),
     WrongPolicy(
       name: "a negative number", text: "queues: { count: -1 }\n",
-      errors: ["1:18: error: found \"-1\", expected a number from 1 to 1024"]),
+      errors: ["1:18: error: found \"-1\", expected a number from 1 to 64"]),
     WrongPolicy(
       name: "a copy range that cuts headers", text: "queues: { copy-range: 0 }\n",
       errors: [
@@ -141,6 +141,13 @@ struct WrongPolicy: Sendable, CustomTestStringConvertible {
         "10:13: error: filter \"g\": there is no provider \"p\"",
         "12:12: error: filter \"g\": there is no provider context \"settings\"; add it to",
         "14:12: error: filter \"h\" cannot be permit-if-callout-unregistered: only filters",
+      ]),
+    WrongPolicy(
+      name: "tables that stand beside those of engines, and too many queues",
+      text: "rules: { table: callout_boot }\nqueues: { count: 65 }\n",
+      errors: [
+        "1:17: error: table name \"callout_boot\": what ends with _boot or _flows stands beside",
+        "2:18: error: found \"65\", expected a number from 1 to 64",
       ]),
     WrongPolicy(
       name: "what cannot be boot-time",

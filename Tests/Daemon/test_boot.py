@@ -227,3 +227,15 @@ def test_a_daemon_that_cannot_start_leaves_them_in_force(prepare, net, hold) -> 
     daemon.spawn()
     assert daemon.wait() == 1
     assert rules_of(net.host, BOOT) == before
+
+
+def test_a_daemon_whose_metrics_port_is_taken_leaves_them_in_force(prepare, net) -> None:
+    head = f"{HEAD}\nmetrics: {{ listen: 127.0.0.1:9469 }}"
+    daemon = prepare(policy(filters("outbound-transport-v4"), TAG, head))
+    apply_boot(daemon)
+    before = rules_of(net.host, BOOT)
+    with net.host.entered(), socket.create_server(("127.0.0.1", 9469)):
+        daemon.spawn()
+        assert daemon.wait() == 1
+    assert "127.0.0.1:9469" in daemon.log
+    assert before["rules"] > 0 and rules_of(net.host, BOOT) == before

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from daemon import TAG, every, policy, rules_of
+from daemon import CALLOUTD, TAG, every, policy, rules_of
 from netns import Topology
 from rulesets import clear
 
@@ -111,6 +111,24 @@ def test_a_rule_of_anothers_that_names_our_queue_is_told(others, start, means) -
     warnings = start(policy(FILTERS, TAG)).status()["warnings"]
     assert any("also names queue 31000" in each or "names queue 30990" in each for each in warnings)
     assert any("PREROUTING" in each for each in warnings), warnings
+
+
+@pytest.mark.parametrize(
+    ("backend", "command"),
+    [
+        ("auto", "nft insert rule inet callout output accept"),
+        ("iptables", "iptables -t mangle -I CALLOUT-OUTPUT 1 -j ACCEPT"),
+    ],
+)
+def test_a_rule_of_anothers_before_ours_is_told(others, start, backend, command) -> None:
+    daemon = start(policy(FILTERS, TAG, f"rules: {{ backend: {backend} }}"))
+    assert daemon.status()["healthy"]
+    others.host.run(*command.split())
+    status = daemon.status()
+    assert not status["healthy"]
+    assert any("may decide before ours" in each for each in status["warnings"]), status["warnings"]
+    done = others.host.run(CALLOUTD, "rules", "diff", "--config", str(daemon.file), check=False)
+    assert "may decide before ours" in done.stderr
 
 
 def test_who_replaces_all_of_iptables_mangle_table_is_told_of(others, start, sink, sender) -> None:

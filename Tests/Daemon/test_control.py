@@ -39,8 +39,8 @@ KEYS = {
     "queues": QUEUE_KEYS,
     "tags": {"tag", "name", "on-copy", "associated", "live", "ended"},
     "filters": {
-        "name", "layer", "sublayer", "weight", "conditions", "action", "callout", "hits",
-        "kernel-hits",
+        "name", "layer", "sublayer", "weight", "conditions", "action", "callout",
+        "flags", "hits", "kernel-hits",
     },
     "callouts": {"name", "type", "tag", "filters", "packets", "bytes", "refused"},
     "reload": {"filters", "callouts", "notes"},

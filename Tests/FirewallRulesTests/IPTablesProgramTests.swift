@@ -221,7 +221,9 @@ extension KernelTests {
         try #require(try await firewall.installed()).hits(of: rules.programs) == [0: 0, 1: 0])
     }
 
-    @Test func `no packet meets half of the rules while they are replaced`() async throws {
+    // An emulated machine takes a minute for it.
+    @Test(.disabled(if: Namespace.isGuest))
+    func `no packet meets half of the rules while they are replaced`() async throws {
       let here: ClosedRange<UInt128> = 0x7f00_0001...0x7f00_0001
       let port: ClosedRange<UInt128> = 29994...29994
       let both = [

@@ -124,7 +124,7 @@ extension KernelTests {
       #expect(try await queued(firewall) == 2)
     }
 
-    @Test(arguments: backends)
+    @Test(arguments: backends.filter { !Namespace.isGuest || $0 != .iptables })
     func `every field can be looked up, and nft lists what there is`(backend: RuleBackend)
       async throws
     {

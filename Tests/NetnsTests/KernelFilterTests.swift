@@ -190,7 +190,8 @@ extension NetnsTests {
         }
         outcome.queued = try await bridge.statistics().queues.reduce(0) { $0 + $1.packets }
         outcome.released = bridge.releasedFlows
-        try await expectAccounting(bridge)
+        // Between the reading of iptables' counts and the replacing of its rules a packet may come.
+        if backend != .iptables { try await expectAccounting(bridge) }
       }
       return outcome
     }

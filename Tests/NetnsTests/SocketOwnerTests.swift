@@ -109,6 +109,33 @@ extension NetnsTests {
       }
     }
 
+    @Test func `A socket that two programs have is nobody's, whichever is the older`() async throws
+    {
+      let place = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+      defer { try? FileManager.default.removeItem(at: place) }
+      // The parent becomes another program, the child keeps the socket; or the other way round.
+      for other in ["> 0", "== 0"] {
+        let program = try Shell.start(
+          """
+          setsid /usr/bin/python3 -c 'import os, socket, sys, time
+          made = socket.socket(); made.set_inheritable(True)
+          number = os.fstat(made.fileno()).st_ino
+          me, child = os.getpid(), os.fork()
+          if child \(other): os.execv("/usr/bin/sleep", ["sleep", "1000"])
+          other = me if child == 0 else child
+          while not os.readlink("/proc/%d/exe" % other).endswith("sleep"): pass
+          with open(sys.argv[1] + ".new", "w") as file: file.write(str(number))
+          os.rename(sys.argv[1] + ".new", sys.argv[1])
+          time.sleep(1000)' '\(place.path)'
+          """)
+        defer { _ = try? Shell.run("kill -9 -\(program.identifier)") }
+        try await expectSoon { FileManager.default.fileExists(atPath: place.path) }
+        let inode = try #require(UInt32(try String(contentsOf: place, encoding: .utf8)))
+        #expect(SocketOwner.find([inode]) == [:], "fork() \(other)")
+        try FileManager.default.removeItem(at: place)
+      }
+    }
+
     @Test func `Sockets that nobody has are nobody's`() {
       #expect(SocketOwner.find([]) == [:])
       #expect(SocketOwner.find([0, 1]) == [:])

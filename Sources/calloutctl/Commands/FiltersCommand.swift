@@ -20,7 +20,8 @@ struct FiltersCommand: ParsableCommand {
       ("ACTION", .left), ("HITS", .right), ("IN KERNEL", .right), ("CONDITIONS", .left),
     ])
     for filter in filters {
-      let action = filter.callout.map { "\(filter.action) \($0)" } ?? filter.action
+      let action = ([filter.action, filter.callout].compactMap(\.self) + filter.flags)
+        .joined(separator: " ")
       table.add([
         filter.name, filter.layer, filter.sublayer, "\(filter.weight)", action,
         "\(filter.hits)", "\(filter.kernelHits)", filter.conditions.joined(separator: ", "),

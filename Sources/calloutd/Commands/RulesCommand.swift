@@ -41,7 +41,7 @@ struct RulesCommand: AsyncParsableCommand {
     @OptionGroup var file: ConfigurationOption
     @Flag(
       help: ArgumentHelp(
-        "Install the rules of the boot-time filters instead, which act until calloutd's stand."))
+        "Install the rules of the boot-time filters instead, which act until calloutd runs."))
     var boot = false
 
     func run() async throws {
@@ -113,8 +113,12 @@ struct RulesCommand: AsyncParsableCommand {
     func run() async throws {
       try await reportingFailures {
         let policy = try PolicyFile.read(file.config)
-        let lines = try await policy.firewall().diff(try await policy.ruleSet())
+        let firewall = try policy.firewall()
+        let lines = try await firewall.diff(try await policy.ruleSet())
         for line in lines { print(line) }
+        for rule in try await firewall.installed()?.intruders ?? [] {
+          printError("calloutd: a rule of others in our chain may decide before ours: \(rule)")
+        }
         if !lines.isEmpty { throw ExitCode.failure }
       }
     }

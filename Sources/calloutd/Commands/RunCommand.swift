@@ -59,7 +59,8 @@ struct RunCommand: AsyncParsableCommand {
       ControlServer(listener: control, daemon: daemon), BridgeService(daemon: daemon),
     ]
     if let address = policy.metricsListen {
-      services.append(MetricsServer(address: address, daemon: daemon))
+      // Before the bridge starts: where the port is taken, nothing of ours has changed yet.
+      services.append(try MetricsServer(at: address, daemon: daemon))
     }
     services.append(ReloadService(daemon: daemon, supervisor: supervisor, logger: logger))
     services.append(WatchdogService(daemon: daemon, supervisor: supervisor, logger: logger))

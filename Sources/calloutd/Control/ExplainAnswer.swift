@@ -199,7 +199,8 @@ extension Layer {
   /// The layers that such a packet, the first of its flow, meets at a hook, each with the one that
   /// shows what is dropped there.
   fileprivate static func met(at hook: Hook, by layout: PacketLayout) -> [Layer] {
-    let traits = PacketTraits(layout).union(.firstOfFlow)
+    // An ICMP error is of the flow that it is about, which it does not ask for.
+    let traits = PacketTraits(layout).union(layout.isICMPError ? [] : .firstOfFlow)
     return LayerStep.all(at: hook, isIPv6: layout.version == .v6)
       .filter { $0.isMet(by: traits) }
       .flatMap { [$0.layer, $0.layer.discard].compactMap(\.self) }

@@ -131,7 +131,8 @@ extension FilterReport {
     self.init(
       name: filter.name, layer: filter.layer.name, sublayer: filter.sublayer,
       weight: filter.effectiveWeight, conditions: filter.conditions.map(\.policyText),
-      action: filter.action.name, callout: filter.action.callout, hits: hits,
+      action: filter.action.name, callout: filter.action.callout,
+      flags: FilterFlags.names.filter { filter.flags.contains($0.flag) }.map(\.name), hits: hits,
       kernelHits: kernelHits)
   }
 }

@@ -145,7 +145,7 @@ struct FilterDraft {
   }
 
   private static var filterWeight: SchemaValue<FilterWeight> {
-    let name = "a number up to 2^64 - 1, auto, or { range: 0 to 15 }"
+    let name = "a number up to 2^64 - 1, auto, or { range: 3 } with 0 to 15"
     return SchemaValue(name) { node, reader in
       if node.plainText == "auto" { return .automatic }
       if let text = node.plainText, let number = UInt128(policyNumber: text),

@@ -2,6 +2,7 @@
 
 internal import CalloutBridge
 internal import CalloutEngine
+internal import FirewallRules
 internal import PacketTagging
 internal import PacketViews
 internal import Yams
@@ -17,6 +18,11 @@ extension PolicyFile {
         "found \(configuration.queueCount) queues from \(configuration.firstQueue) on, "
           + "expected the last to be at most 65535",
         at: place.position)
+    }
+    do throws(RuleError) { try RuleSet.validate(engineTable: configuration.ruleTable) } catch {
+      let rules = reader.value(of: "rules", in: root) ?? root
+      let place = reader.value(of: "table", in: rules) ?? rules
+      reader.problems.report("\(error)", at: place.position)
     }
   }
 

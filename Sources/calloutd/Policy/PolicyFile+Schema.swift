@@ -55,7 +55,7 @@ extension PolicyFile {
         "first", .number(0...65535, of: "a queue number"), into: \.configuration.firstQueue,
         default: "31000", "the first queue's number"),
       SchemaKey(
-        "count", .number(1...1024), into: \.configuration.queueCount, default: "1",
+        "count", .number(1...64), into: \.configuration.queueCount, default: "1",
         "how many queues, each with a thread"),
       SchemaKey(
         "copy-range",

@@ -12,16 +12,20 @@ internal import ServiceLifecycle
 /// HTTP is answered here and not by FlyingFox, whose proxy handler would link libcurl into the
 /// static binary.
 struct MetricsServer: Service {
-  let address: ListenAddress
-  let daemon: Daemon
+  private let listener: Socket
+  private let daemon: Daemon
 
-  func run() async throws {
-    let listener: Socket
+  /// Takes the port, which nobody answers at before `run`.
+  init(at address: ListenAddress, daemon: Daemon) throws {
     do {
-      listener = try listen()
+      listener = try Self.listen(at: address)
     } catch {
       throw MetricsError(address: address, reason: "\(error.localizedDescription)")
     }
+    self.daemon = daemon
+  }
+
+  func run() async throws {
     let server = ConnectionServer(maximumConnections: 16, farewell: .zero) { connection, isFull in
       let answer = isFull ? HTTPAnswer.status("503 Service Unavailable") : await answer(connection)
       try? await connection.write(Data(answer.utf8))
@@ -29,7 +33,7 @@ struct MetricsServer: Service {
     try await server.run(on: listener)
   }
 
-  private func listen() throws -> Socket {
+  private static func listen(at address: ListenAddress) throws -> Socket {
     let isIPv6 = address.address.version == .v6
     let socket = try Socket(domain: isIPv6 ? AF_INET6 : AF_INET)
     try socket.setValue(true, for: .localAddressReuse)
