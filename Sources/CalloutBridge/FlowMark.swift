@@ -37,20 +37,15 @@ final class FlowReleaser: Sendable {
 
   /// How often a connection is looked for, ten milliseconds apart.
   private static let patience = 200
-  private static let mostOrders = 4096
 
   private let mark: FlowMark
-  private let orders = Mutex<[Order]>([])
-  private let wakeUp: WakeUp
-  private let isOver = Atomic<Bool>(false)
+  private let orders: OrderBox<Order>
   private let marked = Atomic<UInt64>(0)
-  private let thread = Mutex<DedicatedThread?>(nil)
 
   init(_ mark: FlowMark) throws(SystemError) {
     self.mark = mark
-    wakeUp = try WakeUp()
-    let started = try DedicatedThread(name: "callout-release") { [self] in run() }
-    thread.withLock { $0 = started }
+    orders = try OrderBox()
+    try orders.start("callout-release") { [self] in run() }
   }
 
   /// How many connections were marked.
@@ -58,34 +53,17 @@ final class FlowReleaser: Sendable {
 
   /// Has a connection marked under a policy's number; false if too many wait for that.
   func release(_ tuple: ConntrackTuple, under policy: UInt32) -> Bool {
-    let isTaken = orders.withLock { orders in
-      guard orders.count < Self.mostOrders else { return false }
-      orders.append(Order(tuple: tuple, policy: policy))
-      return true
-    }
-    if isTaken { wakeUp.signal() }
-    return isTaken
+    orders.put(Order(tuple: tuple, policy: policy))
   }
 
   /// Ends the thread and waits for that.
-  func end() {
-    isOver.store(true, ordering: .releasing)
-    wakeUp.signal()
-    thread.withLock { $0.take() }?.join()
-  }
+  func end() { orders.end() }
 
   private func run() {
     guard var socket = try? ConntrackSocket() else { return }
-    var poller = Poller(wakeUp.number)
+    var poller = orders.makePoller()
     var waiting: [Order] = []
-    while true {
-      poller.wait(milliseconds: waiting.isEmpty ? -1 : 10)
-      if isOver.load(ordering: .acquiring) { return }
-      wakeUp.clear()
-      let news = orders.withLock { orders in
-        defer { orders = [] }
-        return orders
-      }
+    while let news = orders.take(&poller, milliseconds: waiting.isEmpty ? -1 : 10) {
       waiting = (waiting + news).compactMap { carryOut($0, &socket) }
     }
   }

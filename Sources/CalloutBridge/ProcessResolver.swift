@@ -17,41 +17,25 @@ final class ProcessResolver: Sendable {
     var mailbox: Mailbox
   }
 
-  private static let mostOrders = 4096
-
-  private let orders = Mutex<[Order]>([])
-  private let wakeUp: WakeUp
-  private let isOver = Atomic<Bool>(false)
-  private let thread = Mutex<DedicatedThread?>(nil)
+  private let orders: OrderBox<Order>
 
   init() throws(SystemError) {
-    wakeUp = try WakeUp()
+    orders = try OrderBox()
     let diagnostics = Mutex<SocketDiagnostics?>(try SocketDiagnostics())
-    let started = try DedicatedThread(name: "callout-process") { [self] in
+    try orders.start("callout-process") { [self] in
       guard var diagnostics = diagnostics.withLock({ $0.take() }) else { return }
       run(&diagnostics)
     }
-    thread.withLock { $0 = started }
   }
 
   /// Has the process of a packet's flow looked for, which the worker is told; false if too many wait for
   /// that.
   func find(_ query: SocketQuery, ticket: UInt64, flow: UInt64, for mailbox: Mailbox) -> Bool {
-    let isTaken = orders.withLock { orders in
-      guard orders.count < Self.mostOrders else { return false }
-      orders.append(Order(query: query, ticket: ticket, flow: flow, mailbox: mailbox))
-      return true
-    }
-    if isTaken { wakeUp.signal() }
-    return isTaken
+    orders.put(Order(query: query, ticket: ticket, flow: flow, mailbox: mailbox))
   }
 
   /// Ends the thread and waits for that.
-  func end() {
-    isOver.store(true, ordering: .releasing)
-    wakeUp.signal()
-    thread.withLock { $0.take() }?.join()
-  }
+  func end() { orders.end() }
 
   private func run(_ diagnostics: inout SocketDiagnostics) {
     // The first question about a protocol may have the kernel load a module: not while a packet waits.
@@ -59,15 +43,8 @@ final class ProcessResolver: Sendable {
     for each in [IPProtocol.tcp, .udp] {
       _ = try? diagnostics.inode(of: SocketQuery(each, local: nobody, 0, remote: nobody, 0))
     }
-    var poller = Poller(wakeUp.number)
-    while true {
-      poller.wait(milliseconds: -1)
-      if isOver.load(ordering: .acquiring) { return }
-      wakeUp.clear()
-      let news = orders.withLock { orders in
-        defer { orders = [] }
-        return orders
-      }
+    var poller = orders.makePoller()
+    while let news = orders.take(&poller) {
       var sockets: [UInt32?] = []
       for order in news { sockets.append((try? diagnostics.inode(of: order.query)) ?? nil) }
       let owners = SocketOwner.find(Set(sockets.compactMap(\.self)))
