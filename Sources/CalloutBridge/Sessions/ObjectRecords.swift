@@ -143,15 +143,8 @@ struct FilterRecord: Codable {
       return Condition(field: condition.field.name, match: match, values: values)
     }
     callout = filter.action.callout
-    action =
-      switch filter.action {
-      case .permit: "permit"
-      case .block: "block"
-      case .calloutTerminating: "callout-terminating"
-      case .calloutInspection: "callout-inspection"
-      case .calloutUnknown: "callout-unknown"
-      }
-    flags = FilterFlags.names.filter { filter.flags.contains($0.flag) }.map(\.name)
+    action = filter.action.name
+    flags = filter.flags.setNames
     switch filter.context {
     case .none: break
     case .raw(let number): self.number = "\(number)"

@@ -66,6 +66,17 @@ public enum FilterAction: Sendable, Hashable {
       name
     }
   }
+
+  /// Its name in policy files, without the callout.
+  package var name: String {
+    switch self {
+    case .permit: "permit"
+    case .block: "block"
+    case .calloutTerminating: "callout-terminating"
+    case .calloutInspection: "callout-inspection"
+    case .calloutUnknown: "callout-unknown"
+    }
+  }
 }
 
 /// How a filter differs from others, under WFP's values.
@@ -93,6 +104,9 @@ public struct FilterFlags: OptionSet, Sendable, Hashable, BitwiseCopyable {
     ("clear-action-right", .clearActionRight),
     ("permit-if-callout-unregistered", .permitIfCalloutUnregistered), ("disabled", .disabled),
   ]
+
+  /// The names of those that are set.
+  package var setNames: [String] { Self.names.filter { contains($0.flag) }.map(\.name) }
 }
 
 /// At one layer: which packets, and what to do with them.

@@ -132,8 +132,7 @@ extension FilterReport {
       name: filter.name, layer: filter.layer.name, sublayer: filter.sublayer,
       weight: filter.effectiveWeight, conditions: filter.conditions.map(\.policyText),
       action: filter.action.name, callout: filter.action.callout,
-      flags: FilterFlags.names.filter { filter.flags.contains($0.flag) }.map(\.name), hits: hits,
-      kernelHits: kernelHits)
+      flags: filter.flags.setNames, hits: hits, kernelHits: kernelHits)
   }
 }
 

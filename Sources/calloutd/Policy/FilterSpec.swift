@@ -79,19 +79,6 @@ enum ActionName: String, CaseIterable {
   }
 }
 
-extension FilterAction {
-  /// The action's name without the callout.
-  var name: String {
-    switch self {
-    case .permit: ActionName.permit.rawValue
-    case .block: ActionName.block.rawValue
-    case .calloutTerminating: ActionName.calloutTerminating.rawValue
-    case .calloutInspection: ActionName.calloutInspection.rawValue
-    case .calloutUnknown: ActionName.calloutUnknown.rawValue
-    }
-  }
-}
-
 /// A filter while it is read.
 struct FilterDraft {
   var name = ""
