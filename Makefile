@@ -12,7 +12,7 @@ UNITDIR ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/systemd/system
 BUILD_PACKAGES := libnetfilter-queue-dev libmnl-dev libnftnl-dev libbpf-dev pkg-config
 RUN_PACKAGES := nftables iptables ipset iproute2 iputils-ping socat curl iperf3 tcpdump tshark ethtool \
   conntrack python3 python3-scapy python3-pytest procps util-linux
-BENCH_PACKAGES := python3-venv python3-dev
+BENCH_PACKAGES := python3-venv python3-dev valgrind binutils
 GUEST_PACKAGES := qemu-system-x86 cpio kmod
 # What is in the guest; its tests look at no packet with these.
 IN_GUEST = mount kmod $(filter-out tshark tcpdump iperf3 python3-scapy,$(RUN_PACKAGES))

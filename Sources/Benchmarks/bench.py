@@ -52,6 +52,8 @@ def choose_subjects(wanted: list[str] | None) -> tuple[list[Subject], list[str]]
     known: list[Subject] = [
         Calloutd(),
         CProgram("c-packed"),
+        # Not among those that are measured unasked: it receives as calloutd does.
+        CProgram("c-bites", "c-packed", "--bite", "64"),
         CProgram("c-plain"),
         PythonNetfilterQueue(reason),
     ]

@@ -13,6 +13,7 @@ SOURCES = Path(__file__).resolve().parent
 ROOT = SOURCES.parent.parent
 OUTPUT = ROOT / ".build" / "bench"
 VENV = OUTPUT / "venv"
+RELEASE = ROOT / ".build" / "release"
 
 PROGRAMS: dict[str, list[str]] = {
     "flood": ["flood.c"],

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Baseline: the best loop known to us in C. recvmmsg takes what is there, up to --batch messages,
-// and all their verdicts, each with a mark of its own, go out in one flat buffer with one send.
+// Baseline: a packed loop in C. recvmmsg takes what is there, up to --batch messages, and all their
+// verdicts, each with a mark of its own, go out in one flat buffer with one send. With --bite, as
+// calloutd does it, the messages of a batch are received so many at a time, into the same slots.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -16,6 +17,7 @@ enum { DEFAULT_BATCH = 384 };
 
 struct batch {
   unsigned int capacity;
+  unsigned int slot_count;
   struct mmsghdr *messages;
   struct iovec *slots;
   char *received;
@@ -24,15 +26,17 @@ struct batch {
 
 static struct batch make_batch(const struct options *options) {
   struct batch batch = {.capacity = options->batch ? options->batch : DEFAULT_BATCH};
+  batch.slot_count = options->bite && options->bite < batch.capacity ? options->bite : batch.capacity;
   // An odd number of cache lines: slots a power of two apart would all fall in the same sets.
   const size_t lines = ((options->copy_range + MESSAGE_OVERHEAD + 63) / 64) | 1;
   const size_t stride = lines * 64;
-  batch.messages = calloc(batch.capacity, sizeof *batch.messages);
-  batch.slots = calloc(batch.capacity, sizeof *batch.slots);
-  batch.received = aligned_alloc(64, batch.capacity * stride);
-  batch.verdicts = malloc((size_t)batch.capacity * VERDICT_LENGTH);
+  batch.messages = calloc(batch.slot_count, sizeof *batch.messages);
+  batch.slots = calloc(batch.slot_count, sizeof *batch.slots);
+  batch.received = aligned_alloc(64, batch.slot_count * stride);
+  // The last bite of a batch may be a whole one.
+  batch.verdicts = malloc((size_t)(batch.capacity + batch.slot_count) * VERDICT_LENGTH);
   if (!batch.messages || !batch.slots || !batch.received || !batch.verdicts) { exit(1); }
-  for (unsigned int index = 0; index < batch.capacity; index++) {
+  for (unsigned int index = 0; index < batch.slot_count; index++) {
     batch.slots[index] = (struct iovec){batch.received + index * stride, stride};
     batch.messages[index].msg_hdr.msg_iov = &batch.slots[index];
     batch.messages[index].msg_hdr.msg_iovlen = 1;
@@ -40,10 +44,10 @@ static struct batch make_batch(const struct options *options) {
   return batch;
 }
 
-/// Fills the verdict buffer from the first `count` slots. Returns its length in bytes.
-static size_t settle(const struct batch *batch, unsigned int count, const struct options *options,
-                     struct counters *counters) {
-  size_t used = 0;
+/// Adds the verdicts of the first `count` slots behind the first `used` bytes of the verdict buffer.
+/// Returns how many are used then.
+static size_t settle(const struct batch *batch, size_t used, unsigned int count,
+                     const struct options *options, struct counters *counters) {
   for (unsigned int index = 0; index < count; index++) {
     // A packet message is one datagram: nothing follows it.
     const struct nlmsghdr *header = batch->slots[index].iov_base;
@@ -68,14 +72,21 @@ int main(int argc, char **argv) {
 
   struct counters counters = {0};
   while (!stopping) {
-    int count = recvmmsg(socket_number, batch.messages, batch.capacity, MSG_WAITFORONE, NULL);
-    if (count < 0) {
-      if (errno == EINTR) { continue; }
-      perror("recvmmsg");
-      return 1;
-    }
-    counters.receives += 1;
-    size_t used = settle(&batch, (unsigned int)count, &options, &counters);
+    size_t used = 0;
+    unsigned int total = 0;
+    int count = 0;
+    do {
+      const int flags = total == 0 ? MSG_WAITFORONE : MSG_DONTWAIT;
+      count = recvmmsg(socket_number, batch.messages, batch.slot_count, flags, NULL);
+      if (count < 0) {
+        if (errno == EINTR || errno == EAGAIN) { break; }
+        perror("recvmmsg");
+        return 1;
+      }
+      counters.receives += 1;
+      used = settle(&batch, used, (unsigned int)count, &options, &counters);
+      total += (unsigned int)count;
+    } while ((unsigned int)count == batch.slot_count && total < batch.capacity);
     if (used > 0 && send(socket_number, batch.verdicts, used, 0) < 0) { counters.errors += 1; }
   }
   report(&counters);

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
+import counted
 import filters
 import frames
 import kernel_filters
@@ -367,6 +368,7 @@ def queue_bulk_tcp(bench: Workbench) -> list[Entry]:
 CASES: dict[str, Callable[[Workbench], list[Entry]]] = {
     "tagged": queue_tagged,
     "steady": queue_steady,
+    "counted": counted.queue_counted,
     "tagged-full-copy": queue_tagged_full_copy,
     "bulk-tcp": queue_bulk_tcp,
     "lifecycle-tagged": lifecycle_tagged,

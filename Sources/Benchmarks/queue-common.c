@@ -49,6 +49,7 @@ struct options parse_options(int argc, char **argv) {
       {"queue", required_argument, NULL, 'q'},      {"copy-range", required_argument, NULL, 'r'},
       {"max-length", required_argument, NULL, 'l'}, {"mark-mask", required_argument, NULL, 'm'},
       {"mark-shift", required_argument, NULL, 's'}, {"batch", required_argument, NULL, 'b'},
+      {"bite", required_argument, NULL, 'i'},
       {NULL, 0, NULL, 0},
   };
   struct options options = {.queue = 31000,
@@ -56,7 +57,8 @@ struct options parse_options(int argc, char **argv) {
                             .max_length = 8192,
                             .mark_mask = 0x3fffff00,
                             .mark_shift = 8,
-                            .batch = 0};
+                            .batch = 0,
+                            .bite = 0};
   int letter;
   while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
     switch (letter) {
@@ -66,6 +68,7 @@ struct options parse_options(int argc, char **argv) {
     case 'm': options.mark_mask = number(optarg, UINT32_MAX); break;
     case 's': options.mark_shift = number(optarg, 31); break;
     case 'b': options.batch = number(optarg, 1024); break;
+    case 'i': options.bite = number(optarg, 1024); break;
     default: exit(64);
     }
   }

@@ -17,6 +17,7 @@ struct options {
   uint32_t mark_mask;
   uint32_t mark_shift;
   uint32_t batch;
+  uint32_t bite;  // messages of one receive call; 0: the batch
 };
 
 struct counters {

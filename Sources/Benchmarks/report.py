@@ -53,8 +53,12 @@ TARGETS: dict[tuple[str, str | None], Target] = {
     ("kernel-filters/tcp", "no-rules"): Target(0.95, is_ratio=True),
     ("kernel-filters/tcp-bypass", "no-rules"): Target(0.95, is_ratio=True),
     ("queue/user-time", None): Target(300),
-    # One call per batch of 256 packets would be 0.004; timers of a daemon are far below this.
+    # One call per batch of 384 packets would be 0.0026; timers of a daemon are far below this.
     ("queue/allocations", None): Target(0.0005),
+    # A worker retains its policy and callouts once a batch.
+    ("queue/retains", None): Target(0.02),
+    ("queue/locks", None): Target(0.02),
+    ("queue/heap-calls", None): Target(0.05),
     ("l2/allocations", None): Target(0.0005),
     ("queue/memory", None): Target(128),
     ("filters/10000", None): Target(1000),

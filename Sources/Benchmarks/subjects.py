@@ -7,9 +7,8 @@ import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build import OUTPUT, ROOT, SOURCES, VENV
+from build import OUTPUT, RELEASE, SOURCES, VENV
 
-RELEASE = ROOT / ".build" / "release"
 SOCKET = "/run/callout-bench.sock"  # in a mount namespace of our own
 COMMON_OPTIONS = ("queue", "copy_range", "max_length", "mark_mask", "mark_shift")
 
@@ -59,13 +58,15 @@ def options(settings: Settings) -> list[str]:
 
 
 class CProgram(Subject):
-    """c-plain and c-packed."""
+    """c-plain and c-packed, or one of these under another name with more options."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, program: str | None = None, *more: str) -> None:
         self.name = name
+        self._program = program or name
+        self._more = more
 
     def words(self, settings: Settings) -> list[str]:
-        return [str(OUTPUT / self.name), *options(settings)]
+        return [str(OUTPUT / self._program), *options(settings), *self._more]
 
 
 class PythonNetfilterQueue(Subject):
