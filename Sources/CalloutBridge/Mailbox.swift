@@ -66,6 +66,9 @@ final class Mailbox: Sendable {
     return isOwn ? nil : promise?.wait(patience ?? self.patience)
   }
 
+  /// Whether commands wait.
+  var hasCommands: Bool { hasMail.load(ordering: .acquiring) }
+
   /// The commands left so far.
   ///
   /// Worker thread only; costs one load if there are none.

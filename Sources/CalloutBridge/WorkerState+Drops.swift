@@ -11,11 +11,13 @@ internal import Synchronization
 extension WorkerState {
   /// Tells of a packet that is blocked.
   @inline(__always)
-  mutating func tellDrop(_ decision: Decision, _ packet: borrowing ClassifiedPacket) {
+  mutating func tellDrop(
+    _ decision: Decision, _ packet: borrowing ClassifiedPacket, at layer: Layer
+  ) {
     if dropTaps.isEmpty { return }
     let metadata = packet.metadata
     tellDrop(
-      decision, at: packet.layer, packet.bytes, id: metadata.packetID,
+      decision, at: layer, packet.bytes, id: metadata.packetID,
       from: metadata.inputDevice, to: metadata.outputDevice, length: metadata.originalLength)
   }
 

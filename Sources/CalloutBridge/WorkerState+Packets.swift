@@ -8,25 +8,44 @@ internal import PacketViews
 
 // The packet path: no lock, no allocation, one copy (the kernel's, into the receive buffer).
 extension WorkerState {
+  /// No more is received when the verdicts of what came before have waited for so long, in nanoseconds.
+  private static let longestBatch: UInt64 = 2_000_000
+
   /// Takes what the kernel has, decides it and sends the verdicts.
   ///
   /// Returns how many messages came.
   mutating func serveBatch(_ received: inout ReceiveBuffer) -> Int {
-    let count = socket.receive(into: &received)
     // Held once a batch, so that no packet retains them.
     let (policy, callouts) = (policy, heldCallouts)
+    var total = 0
+    repeat {
+      let count = socket.receive(into: &received)
+      serve(count, &received, policy, callouts.span)
+      total += count
+      if count < received.slots || desk.mailbox.hasCommands { break }
+    } while total < socket.options.batchSize && MonotonicClock.now() &- now < Self.longestBatch
+    socket.verdicts.flush()
+    return total
+  }
+
+  private mutating func serve(
+    _ count: Int, _ received: inout ReceiveBuffer, _ policy: borrowing CompiledPolicy,
+    _ callouts: Span<HeldObject<Callout>>
+  ) {
     var indication = Indication()
     for index in 0..<count {
       var (offset, start) = (0, 0)
-      while let kind = QueueMessage.next(
-        in: received.datagram(index), at: &offset, into: &indication)
-      {
+      repeat {
+        guard
+          let kind = QueueMessage.next(
+            in: received.datagram(index), at: &offset, into: &indication)
+        else { break }
         switch kind {
         case .packet where indication.isBridged:
-          serveFrame(&indication, &received, index, policy, callouts.span)
+          serveFrame(&indication, &received, index, policy, callouts)
         case .packet:
           indication.metadata.isInjected = out.isInjected(indication.metadata.mark)
-          serve(&indication, received.datagram(index), policy, callouts.span)
+          serve(&indication, received.datagram(index), policy, callouts)
           if out.followsFlows { leaveFlow() }
         case .refused(let errno, let packetID):
           let count =
@@ -39,10 +58,8 @@ extension WorkerState {
           break
         }
         start = offset
-      }
+      } while offset < received.datagram(index).byteCount
     }
-    socket.verdicts.flush()
-    return count
   }
 
   /// A message that cannot be read; if it names its packet, that is not left waiting.
@@ -72,7 +89,8 @@ extension WorkerState {
       counters.malformed &+= 1
       return settleFailing(unsettled)
     }
-    if let owner = out.contexts.shard(ofHandleIn: indication.metadata.mark), owner != shard,
+    if out.contexts.isMarked(indication.metadata.mark),
+      let owner = out.contexts.shard(ofHandleIn: indication.metadata.mark), owner != shard,
       owner < queues.count
     {
       // Another worker owns the contexts: the kernel hands the packet over, so nobody needs a lock.
@@ -85,13 +103,15 @@ extension WorkerState {
     out.beginPacket()
     if describesDevices { deviceKinds.describe(&indication.metadata) }
     let isLooping = meet(&indication, bytes, layout, hook, layer)
-    if out.contexts.isInjected(out.packet.handle) { indication.metadata.isInjected = true }
+    if out.packet.handle != 0, out.contexts.isInjected(out.packet.handle) {
+      indication.metadata.isInjected = true
+    }
     let packet = ClassifiedPacket(
       bytes: bytes, layout: layout, layer: layer, metadata: indication.metadata, hook: hook)
-    if isLooping { return settle(unsettled, .failing, packet, hook) }
+    if isLooping { return settle(unsettled, .failing, packet, at: layer) }
     if out.followsFlows {
       traits.formUnion(meetFlow(layout, hook, packet.metadata))
-      if flowUse.isAborted { return settle(unsettled, .aborted, packet, hook) }
+      if flowUse.isAborted { return settle(unsettled, .aborted, packet, at: layer) }
       if traits.contains(.firstOfFlow), policy.asksForProcess(hook, isIPv6: isIPv6),
         policy.asksForProcess(of: packet, isReauthorization: out.isReauthorization)
       {
@@ -100,7 +120,7 @@ extension WorkerState {
           _ = unsettled.keepWaiting()
           return
         case .refused where failurePolicy == .block:
-          return settle(unsettled, .failing, packet, hook)
+          return settle(unsettled, .failing, packet, at: layer)
         case .refused, .impossible: break
         }
       }
@@ -115,18 +135,17 @@ extension WorkerState {
     _ traits: PacketTraits, _ policy: borrowing CompiledPolicy,
     _ callouts: Span<HeldObject<Callout>>
   ) {
-    let (hook, layer) = (packet.hook, packet.layer)
     let handle = out.packet.handle
-    if policy.walks.isSeveral(hook, isIPv6: layer.isIPv6) {
-      let (decision, decider) = evaluate(packet, traits, policy, callouts)
-      if tap != nil, handle == 0, out.packet.handle != 0 { copyForCapture(packet) }
-      if policy.walks.hasDiscards { follow(packet, decision, at: decider, policy, callouts) }
-      return settle(unsettled, decision, packet.met(at: decider), hook)
+    let decision: Decision
+    let decider: Layer
+    if policy.severalLayers.contains(packet.hook.rawValue, isIPv6: packet.layout.version == .v6) {
+      (decision, decider) = evaluate(packet, traits, policy, callouts)
+    } else {
+      (decision, decider) = (out.evaluate(packet, policy, callouts, hits: &hits), packet.layer)
     }
-    let decision = out.evaluate(packet, policy, callouts, hits: &hits)
     if tap != nil, handle == 0, out.packet.handle != 0 { copyForCapture(packet) }
-    if policy.walks.hasDiscards { follow(packet, decision, at: layer, policy, callouts) }
-    settle(unsettled, decision, packet, hook)
+    if policy.hasDiscards { follow(packet, decision, at: decider, policy, callouts) }
+    settle(unsettled, decision, packet, at: decider)
   }
 
   /// Asks each layer that the packet meets at its hook, in their order; the second value is the layer
@@ -137,8 +156,8 @@ extension WorkerState {
   ) -> (Decision, Layer) {
     var decision = Decision()
     var decider = packet.layer
-    for position in policy.walks.positions(packet.hook, isIPv6: packet.layer.isIPv6) {
-      let step = policy.walks[position]
+    for position in policy.walk(packet.hook, isIPv6: packet.layer.isIPv6) {
+      let step = policy.step(position)
       guard step.isMet(by: traits) else { continue }
       out.packet.layer = step.layer.rawValue
       let isReauthorization = out.isReauthorization && step.layer.isFlowAuthorization
@@ -169,6 +188,7 @@ extension WorkerState {
     out.packet.digest = layout.digest(in: bytes)
     out.packet.layer = layer.rawValue
     out.packet.handle = 0
+    guard out.contexts.isMarked(indication.metadata.mark) else { return false }
     var arrival = Arrival(
       mark: indication.metadata.mark, id: indication.id, place: HookSet(hook),
       layer: layer.rawValue, fingerprint: fingerprint,

@@ -11,7 +11,7 @@ extension WorkerState {
   /// Keeps the packet waiting and hands it to the callout that pended it, if one did.
   mutating func pend(
     _ unsettled: consuming UnsettledPacket, _ departing: Departing,
-    _ packet: borrowing ClassifiedPacket, _ callout: Int32, _ deadline: UInt64,
+    _ packet: borrowing ClassifiedPacket, at layer: Layer, _ callout: Int32, _ deadline: UInt64,
     _ timeout: PendedEntry.Timeout
   ) {
     guard let ticket = keep(departing, packet.metadata, deadline, timeout) else {
@@ -22,7 +22,7 @@ extension WorkerState {
     guard number >= 0, number < callouts.count else { return }
     callouts[number].pended(
       PendedPacket(
-        bytes: packet.copyBytes(), layout: packet.layout, layer: packet.layer,
+        bytes: packet.copyBytes(), layout: packet.layout, layer: layer,
         metadata: packet.metadata, ticket: ticket, desk: desk))
   }
 

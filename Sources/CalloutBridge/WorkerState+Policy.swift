@@ -72,8 +72,8 @@ extension WorkerState {
     }
     bridges = BridgeHooks(policy)
     describesDevices = policy.policy.asksForDevices
-    heads.isKept = policy.walks.hasDiscards
-    out.contexts.keepsDrops = policy.walks.hasDiscards
+    heads.isKept = policy.hasDiscards
+    out.contexts.keepsDrops = policy.hasDiscards
     // Where this fails, more is copied than needed.
     try? reconfigure(new.options)
   }

@@ -96,9 +96,9 @@ extension WorkerState {
       hook: entry.hook)
     traits.formUnion(meetAgain(held.flow, entry.hook))
     if flowUse.isAborted {
-      settle(unsettled, .aborted, packet, entry.hook)
+      settle(unsettled, .aborted, packet, at: packet.layer)
     } else if isLate, failurePolicy == .block {
-      settle(unsettled, .failing, packet, entry.hook)
+      settle(unsettled, .failing, packet, at: packet.layer)
     } else {
       judge(unsettled, packet, traits, policy, callouts.span)
     }

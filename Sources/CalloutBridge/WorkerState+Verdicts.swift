@@ -38,30 +38,41 @@ extension WorkerState {
   /// The longest run of repeats of one packet at one hook.
   static let maximumRepeats: UInt8 = 4
 
-  /// Gives the packet the verdict that was decided, with its mark and new contents.
+  /// Gives the packet the verdict that was decided at `layer`, with its mark and new contents.
   mutating func settle(
     _ unsettled: consuming UnsettledPacket, _ decision: Decision,
-    _ packet: borrowing ClassifiedPacket, _ hook: Hook
+    _ packet: borrowing ClassifiedPacket, at layer: Layer
   ) {
-    let departing = Departing(
-      packet: out.packet, mark: packet.metadata.mark, hook: hook,
-      isIPv6: packet.layer.isIPv6, towardsLoopback: packet.metadata.outputDevice == 1,
-      towardsBridge: bridges.egress && switchPorts.isBridge(packet.metadata.outputDevice))
-    if decision.isFailing { return fail(unsettled, departing, .blocked) }
     switch decision.outcome {
     case .pend(let deadline):
-      pend(unsettled, departing, packet, decision.callout, deadline, .failurePolicy)
+      pend(
+        unsettled, depart(packet), packet, at: layer, decision.callout, deadline, .failurePolicy)
+    case .hold where decision.isFailing:
+      fail(unsettled, depart(packet), .blocked)
     case .hold(let until, let permits):
-      pend(unsettled, departing, packet, -1, until, permits ? .permit : .block)
+      pend(unsettled, depart(packet), packet, at: layer, -1, until, permits ? .permit : .block)
     case .block:
-      tellDrop(decision, packet)
-      carryOut(.block, unsettled, departing)
+      tellDrop(decision, packet, at: layer)
+      carryOut(.block, unsettled, depart(packet))
     default:
-      carryOut(decision.outcome, unsettled, departing)
+      carryOut(decision.outcome, unsettled, depart(packet))
     }
   }
 
+  /// What the verdict of the current packet needs to know; made where it is used, so that on the way of
+  /// most packets it never lies in memory.
+  @inline(__always)
+  private func depart(_ packet: borrowing ClassifiedPacket) -> Departing {
+    Departing(
+      packet: out.packet, mark: packet.metadata.mark, hook: packet.hook,
+      isIPv6: packet.layout.version == .v6, towardsLoopback: packet.metadata.outputDevice == 1,
+      towardsBridge: bridges.egress && switchPorts.isBridge(packet.metadata.outputDevice))
+  }
+
   /// Gives a packet or frame that does not wait its verdict.
+  ///
+  /// Inlined, with what it calls, so that a packet's departure need not be laid out in memory.
+  @inline(__always)
   mutating func carryOut(
     _ outcome: Decision.Outcome, _ unsettled: consuming UnsettledPacket, _ departing: Departing
   ) {
@@ -90,6 +101,7 @@ extension WorkerState {
   ///
   /// Where another hook of ours can meet it, its contexts live on; where none can, they end and our
   /// field leaves the mark.
+  @inline(__always)
   mutating func permit(_ unsettled: consuming UnsettledPacket, _ departing: Departing) {
     if let frame = departing.frame {
       let handle = letGo(frame, bearing: departing.packet.handle, departing.certainty)
@@ -98,9 +110,11 @@ extension WorkerState {
     var handle = departing.packet.handle
     var departure = Departure(from: departing.hook, towardsLoopback: departing.towardsLoopback)
     let ours = departing.isIPv6 ? hooks.ipv6 : hooks.ipv4
-    let isLast =
+    if departing.towardsBridge,
       departure == .postrouting || departure == .output && !ours.contains(HookSet(.postrouting))
-    if departing.towardsBridge, isLast { departure = .anywhere }
+    {
+      departure = .anywhere
+    }
     if handle != 0 {
       let isInbound = departing.hook == .input
       let isFollowed =
@@ -132,6 +146,7 @@ extension WorkerState {
   }
 
   /// Applies the failure policy to a packet that has been met.
+  @inline(never)
   mutating func fail(
     _ unsettled: consuming UnsettledPacket, _ departing: Departing, _ reason: RemovalReason
   ) {
@@ -142,6 +157,7 @@ extension WorkerState {
     }
   }
 
+  @inline(never)
   private mutating func sendRound(_ unsettled: consuming UnsettledPacket, _ departing: Departing) {
     var departing = departing
     guard
@@ -153,6 +169,7 @@ extension WorkerState {
     settle(unsettled, .repeat, bearing: departing.packet.handle, departing)
   }
 
+  @inline(__always)
   private mutating func settle(
     _ unsettled: consuming UnsettledPacket, _ verdict: Verdict, bearing handle: UInt32,
     _ departing: Departing

@@ -92,8 +92,8 @@ extension Classification {
       let number = Int(filter.filter)
       if number < hits.count { hits[number] &+= 1 }
       let ends = ask(filter, packet, callouts, &decision)
-      position = next(
-        from: ends ? Int(filter.nextSublayer) : position + 1, packet, layer, policy)
+      position = ends ? Int(filter.nextSublayer) : position &+ 1
+      if position < layer.end { position = next(from: position, packet, layer, policy) }
     }
     return decision
   }
@@ -155,15 +155,24 @@ extension Classification {
   }
 
   /// Takes the callout's answer as far as the filter's type and its rights allow.
+  ///
+  /// True if the filter ended its sublayer.
+  @inline(__always)
   mutating func settle(
     _ filter: CompiledPolicy.CompiledFilter, _ decision: inout Decision
   ) -> Bool {
-    if filter.action == .calloutInspection { return false }
+    switch (filter.action, answer) {
+    case (.calloutInspection, _), (.calloutUnknown, .none), (.calloutUnknown, .continue): false
+    default: decide(filter, &decision)
+    }
+  }
+
+  private mutating func decide(
+    _ filter: CompiledPolicy.CompiledFilter, _ decision: inout Decision
+  ) -> Bool {
     let outcome: Decision.Outcome
     switch answer {
-    case .none, .continue:
-      guard filter.action == .calloutTerminating else { return false }
-      outcome = .block
+    case .none, .continue: outcome = .block
     case .permit: outcome = .permit
     case .block: outcome = .block
     case .absorb: outcome = .absorb

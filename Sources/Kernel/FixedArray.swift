@@ -55,9 +55,10 @@ public struct FixedArray<Element: BitwiseCopyable & Sendable>: ~Copyable, @unche
   public mutating func removeAll() { filled = 0 }
 
   /// Has the element at `index`, if there is one, brought into the cache for a change that is near.
+  @inlinable
   public func prefetch(_ index: Int) {
     guard index >= 0, index < filled else { return }
-    unsafe clx_prefetch(base + index)
+    unsafe prefetchForChange(base + index)
   }
 
   /// The element at `index`, which must be below `count`.
@@ -75,3 +76,7 @@ public struct FixedArray<Element: BitwiseCopyable & Sendable>: ~Copyable, @unche
     }
   }
 }
+
+/// Apart, as what is inlined elsewhere cannot name a C function.
+@usableFromInline
+func prefetchForChange(_ address: UnsafeRawPointer) { unsafe clx_prefetch(address) }

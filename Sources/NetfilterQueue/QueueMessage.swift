@@ -98,34 +98,32 @@ extension QueueMessage {
   }
 }
 
-/// Copied whole; one made anew for each packet would be copied before its parts are in the cache.
-private let blank = Indication()
-
 extension Indication {
   /// Takes in a whole packet message, `start` to `end` of a datagram.
   fileprivate mutating func read(_ bytes: RawSpan, from start: Int, to end: Int) -> QueueMessageKind
   {
-    self = blank
+    self = Indication()
     guard end &- start >= 20 else { return .malformed(packetID: nil) }
-    family = bytes.byte(start &+ 16)
-    metadata.queue = bytes.bigUInt16(start &+ 18)
+    // struct nfgenmsg: family, version, queue.
+    let head = bytes.bigUInt32(start &+ 16)
+    family = UInt8(truncatingIfNeeded: head >> 24)
+    metadata.queue = UInt16(truncatingIfNeeded: head)
     var cursor = start &+ 20
     var hasHeader = false
     while end &- cursor >= 4 {
-      let length = Int(bytes.hostUInt16(cursor))
-      guard length >= 4, length <= end &- cursor else {
+      guard let attribute = bytes.attribute(at: cursor, before: end) else {
         return .malformed(packetID: hasHeader ? id : nil)
       }
-      let type = bytes.hostUInt16(cursor &+ 2) & 0x3fff
-      if type == UInt16(NFQA_PACKET_HDR.rawValue), length >= 11 {
+      let value = attribute.value
+      if attribute.type == NFQA_PACKET_HDR.rawValue, value.byteCount >= 7 {
         hasHeader = true
-        metadata.packetID = bytes.bigUInt32(cursor &+ 4)
-        etherType = bytes.bigUInt16(cursor &+ 8)
-        hook = bytes.byte(cursor &+ 10)
+        metadata.packetID = value.bigUInt32(0)
+        etherType = value.bigUInt16(4)
+        hook = value.byte(6)
       } else {
-        read(type, bytes, cursor &+ 4, length &- 4)
+        read(attribute.type, value, at: cursor &+ 4)
       }
-      cursor = cursor &+ ((length &+ 3) & ~3)
+      cursor = cursor &+ attribute.paddedLength
     }
     guard hasHeader else { return .malformed(packetID: nil) }
     if !isTruncated { metadata.originalLength = UInt32(truncatingIfNeeded: payloadLength) }

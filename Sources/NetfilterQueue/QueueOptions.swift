@@ -27,7 +27,7 @@ public struct QueueOptions: Sendable, Hashable {
   ///
   /// `NFQA_CFG_F_UID_GID`.
   public var includesOwner: Bool
-  /// Packets taken from the kernel in one call.
+  /// Packets received, at least, before their verdicts are sent, if so many wait.
   public var batchSize: Int
 
   /// Options with this project's defaults; GSO is always on.
@@ -60,8 +60,9 @@ public struct QueueOptions: Sendable, Hashable {
   /// Bytes that one received message can take: an odd number of cache lines, so that slots of a
   /// batch spread over all sets of the cache.
   var slotBytes: Int { ((Int(copyRange) + attributeRoom + 63) / 64 | 1) * 64 }
-  /// Slots of one receive buffer: as many as were asked for, as far as they take 16 MiB at most.
-  var slots: Int { max(1, min(batchSize, (16 << 20) / slotBytes)) }
+  /// Slots of one receive buffer, taken from the kernel in one call: so few that they stay in the
+  /// cache, which saves more than the calls cost.
+  var slots: Int { max(1, min(batchSize, 64)) }
   /// What the receive buffer must hold: the kernel charges each message about this much.
   var receiveBufferBytes: Int32 {
     let perMessage = UInt64(copyRange) + 1280

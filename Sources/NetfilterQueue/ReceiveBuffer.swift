@@ -10,7 +10,8 @@ public struct ReceiveBuffer: ~Copyable {
   public private(set) var count = 0
   /// The size of one slot in bytes.
   public let slotBytes: Int
-  private let slots: Int
+  /// How many datagrams one `fill` can bring.
+  public let slots: Int
   private let bytes: UnsafeMutableRawPointer
   private let vectors: UnsafeMutablePointer<iovec>
   private let headers: UnsafeMutablePointer<clx_mmsghdr>
@@ -54,11 +55,12 @@ public struct ReceiveBuffer: ~Copyable {
   }
 
   /// One received datagram, cut to its slot, valid until the next `fill`.
+  @inline(__always)
   @_lifetime(borrow self)
   public func datagram(_ index: Int) -> RawSpan {
     precondition(index >= 0 && index < count)
     let span = unsafe RawSpan(
-      _unsafeStart: bytes + index * slotBytes,
+      _unsafeStart: bytes + index &* slotBytes,
       byteCount: min(Int(headers[index].length), slotBytes))
     return unsafe _overrideLifetime(span, borrowing: self)
   }

@@ -8,13 +8,23 @@ internal import Glibc
 /// Used by the thread that owns the queue only.
 @safe
 public final class VerdictBatch {
+  /// Ids in a row that get the same; `id` is the last of them.
+  private struct Run {
+    var id: UInt32 = 0
+    var verdict: UInt32 = 0
+    var mark: UInt32?
+
+    @inline(__always)
+    func isFollowed(by next: Run) -> Bool {
+      id &+ 1 == next.id && verdict == next.verdict && mark == next.mark
+    }
+  }
+
   private struct State {
     var used = 0
+    /// Where the message begins that the next verdict can join, -1 if none can be joined.
     var last = -1
-    var lastID: UInt32 = 0
-    var lastVerdict: UInt32 = 0
-    var lastMark: UInt32 = 0
-    var lastHasMark = false
+    var run = Run()
     var verdicts: UInt64 = 0
     var messages: UInt64 = 0
     var unsent: UInt64 = 0
@@ -56,32 +66,26 @@ public final class VerdictBatch {
   /// `mergeable` promises that every id below this one has been decided: then a run of ids in a row
   /// with equal verdicts and marks becomes one `NFQNL_MSG_VERDICT_BATCH`.
   public func append(_ id: UInt32, _ verdict: Verdict, mark: UInt32?, mergeable: Bool) {
-    let raw = verdict.rawValue
     unsafe state.pointee.verdicts &+= 1
     // A batch message decides every id up to its own, also one whose verdict could not be sent.
     let mergeable = unsafe mergeable && state.pointee.unsent == 0
-    if mergeable, unsafe state.pointee.last >= 0, unsafe state.pointee.lastID &+ 1 == id,
-      unsafe state.pointee.lastVerdict == raw, unsafe state.pointee.lastHasMark == (mark != nil),
-      unsafe state.pointee.lastMark == (mark ?? 0)
-    {
+    let run = Run(id: id, verdict: verdict.rawValue, mark: mark)
+    if mergeable, unsafe state.pointee.last >= 0, unsafe state.pointee.run.isFollowed(by: run) {
       let message = unsafe buffer + state.pointee.last
       unsafe message.storeBytes(
         of: CNF_MESSAGE_VERDICT_BATCH, toByteOffset: 4, as: UInt16.self)
       unsafe message.storeBytes(of: id.bigEndian, toByteOffset: 28, as: UInt32.self)
       let packets = unsafe message.load(fromByteOffset: 8, as: UInt32.self) &+ 1
       unsafe message.storeBytes(of: packets, toByteOffset: 8, as: UInt32.self)
-      unsafe state.pointee.lastID = id
+      unsafe state.pointee.run.id = id
       return
     }
-    let length = Self.plainBytes + (mark == nil ? 0 : Self.markBytes)
-    let message = unsafe begin(id, raw, length)
+    let length = Self.plainBytes &+ (mark == nil ? 0 : Self.markBytes)
+    let message = unsafe begin(id, run.verdict, length)
     if let mark { unsafe Self.put(mark, at: message + Self.plainBytes) }
+    unsafe state.pointee.run = run
     unsafe state.pointee.last = mergeable ? state.pointee.used : -1
-    unsafe state.pointee.lastID = id
-    unsafe state.pointee.lastVerdict = raw
-    unsafe state.pointee.lastMark = mark ?? 0
-    unsafe state.pointee.lastHasMark = mark != nil
-    unsafe state.pointee.used += length
+    unsafe state.pointee.used &+= length
   }
 
   /// Adds a verdict with a new payload (a whole IP packet of at most 65531 bytes, which
@@ -183,8 +187,9 @@ public final class VerdictBatch {
     return false
   }
 
+  @inline(__always)
   private func begin(_ id: UInt32, _ verdict: UInt32, _ length: Int) -> UnsafeMutableRawPointer {
-    if unsafe state.pointee.used + length > Self.capacity { flush() }
+    if unsafe state.pointee.used &+ length > Self.capacity { flush() }
     unsafe state.pointee.messages &+= 1
     let message = unsafe buffer + state.pointee.used
     unsafe message.storeBytes(of: UInt32(length), as: UInt32.self)

@@ -126,25 +126,28 @@ struct ContextEntry: BitwiseCopyable {
     set { moreFlags = newValue ? moreFlags | 2 : moreFlags & ~2 }
   }
 
+  @inline(__always)
   func count(_ departure: Departure) -> UInt8 {
-    UInt8(truncatingIfNeeded: roaming >> UInt64(departure.rawValue &* 8))
+    UInt8(truncatingIfNeeded: roaming &>> UInt64(departure.rawValue &* 8))
   }
 
+  @inline(__always)
   mutating func increment(_ departure: Departure) {
     guard count(departure) < .max else { return }
-    roaming &+= 1 << UInt64(departure.rawValue &* 8)
+    roaming &+= 1 &<< UInt64(departure.rawValue &* 8)
   }
 
+  @inline(__always)
   mutating func decrement(_ departure: Departure) {
     guard count(departure) > 0 else { return }
-    roaming &-= 1 << UInt64(departure.rawValue &* 8)
+    roaming &-= 1 &<< UInt64(departure.rawValue &* 8)
   }
 
   /// Bearers of this very handle that were let go.
   var ownRoaming: UInt64 { roaming & 0x00ff_ffff_ffff_ffff }
   /// The reason for which associations end when the last bearer ends for `reason`.
   func ending(_ reason: RemovalReason) -> RemovalReason {
-    reason.rank >= best.rank || best == .none ? reason : best
+    best == .none || reason.rank >= best.rank ? reason : best
   }
 
   var hasBearers: Bool { waiting > 0 || roaming != 0 }

@@ -38,7 +38,7 @@ extension ContextTable {
     guard flags == 0 else { throw .invalidFlags }
     guard issuer.hasIssued(tag) else { throw .unknownTag }
     guard notify.rawValue <= registeredNotifies else { throw .unknownNotify }
-    guard let layer = Layer(rawValue: packet.layer), layer.indicatesPackets else {
+    guard packet.layer == packetLayer || learn(packetLayer: packet.layer) else {
       throw .layerHasNoPackets
     }
     guard live + outlet.backlog <= capacity else {
@@ -73,7 +73,16 @@ extension ContextTable {
     noteEntry(association, packet)
   }
 
+  /// Whether packets are indicated at a layer; if so, it need not be asked about the next time.
+  @inline(never)
+  private mutating func learn(packetLayer number: UInt16) -> Bool {
+    guard let layer = Layer(rawValue: number), layer.indicatesPackets else { return false }
+    packetLayer = number
+    return true
+  }
+
   /// Tells of the packet's way into the stack, if it was tagged at the first hook that it met.
+  @inline(__always)
   private mutating func noteEntry(_ association: Association, _ packet: TaggedPacket) {
     guard isObserved, !packet.isClone, let slot = slot(packet.handle), entries[slot].hops == 0
     else { return }
@@ -95,6 +104,12 @@ extension ContextTable {
       releaseIfBare(slot, &packet)
     }
     return context
+  }
+
+  /// Whether the packet has a context under `tag`.
+  package func bears(_ tag: ContextTag, _ packet: TaggedPacket) -> Bool {
+    guard let slot = slot(packet.handle) else { return false }
+    return find(tag, slot) != nil
   }
 
   /// Moves the context under `tag` from one packet to another.
@@ -147,8 +162,8 @@ extension ContextTable {
 
   /// How many contexts the packet bears, or 1 if it bears one under `tag`, else 0.
   package func contextCount(on packet: TaggedPacket, under tag: ContextTag?) -> Int {
+    if let tag { return bears(tag, packet) ? 1 : 0 }
     guard let slot = slot(packet.handle) else { return 0 }
-    if let tag { return find(tag, slot) == nil ? 0 : 1 }
     var count = 0
     forEachAssociation(slot) { _, _ in count += 1 }
     return count

@@ -198,6 +198,7 @@ extension ContextTable {
     watch(slot)
   }
 
+  @inline(__always)
   private mutating func watch(_ slot: Int) {
     guard !entries[slot].isWatched else { return }
     entries[slot].isWatched = true

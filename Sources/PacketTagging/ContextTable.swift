@@ -60,6 +60,8 @@ public struct ContextTable: ~Copyable {
 
   /// Associations that have not ended.
   var live = 0
+  /// The layer at which a packet was last found fit to be tagged.
+  var packetLayer: UInt16?
   /// Handles that are kept until somebody removes what they stand for.
   var parked = 0
   /// Associations by tag number; number 0 stands for the tags that have no place of their own.
@@ -68,10 +70,12 @@ public struct ContextTable: ~Copyable {
 
   private let pin = AddressPin()
   let issuer: TagIssuer
+  /// Our bits of a mark, none where nothing is tagged.
+  @usableFromInline let fieldMask: UInt32
   /// The most handles this shard can number.
   let capacity: Int
   let base: UInt32
-  private let localBits: Int
+  private let localBits: UInt32
   var entries: FixedArray<ContextEntry>
   var extras: FixedArray<ExtraAssociation>
   var freeExtra: UInt32 = 0
@@ -114,6 +118,7 @@ public struct ContextTable: ~Copyable {
   ) {
     self.options = options
     self.issuer = issuer
+    fieldMask = options.field?.mask ?? 0
     let shardBits = Int.bitWidth - (options.shards - 1).leadingZeroBitCount
     self.source = source
     observesDelivery = source?.tellsDelivery ?? false
@@ -125,11 +130,11 @@ public struct ContextTable: ~Copyable {
     if let sightings {
       numberBits = min(numberBits, Int.bitWidth - 1 - sightings.count.leadingZeroBitCount)
     }
-    localBits = max(0, numberBits - shardBits)
+    localBits = UInt32(truncatingIfNeeded: max(0, numberBits - shardBits))
     // Local number 0 is never used, so that handle 0 means none in every shard.
-    let numbers = (1 << localBits) - 1
+    let numbers = (1 << Int(localBits)) - 1
     capacity = options.field == nil ? 0 : min(numbers, max(0, options.maximumHandles))
-    base = UInt32(options.shard) << UInt32(localBits)
+    base = UInt32(options.shard) << localBits
     entries = FixedArray(capacity: capacity + 1)
     entries.append(ContextEntry())
     extras = FixedArray(capacity: capacity + 1)
@@ -153,16 +158,20 @@ public struct ContextTable: ~Copyable {
     return outlet.takeWrote()
   }
 
+  /// Whether a mark says anything in our bits.
+  @inlinable @inline(__always)
+  package func isMarked(_ mark: UInt32) -> Bool { mark & fieldMask != 0 }
+
   /// The handle in a mark, if it is one of this epoch, and the shard that owns it.
   public func shard(ofHandleIn mark: UInt32) -> Int? {
     guard let field = options.field else { return nil }
     let number = field.number(in: mark, epoch: options.epoch)
-    return number == 0 ? nil : Int(number >> UInt32(localBits))
+    return number == 0 ? nil : Int(number &>> localBits)
   }
 
   /// The shard that owns a handle, nil for none.
   package func shard(of handle: UInt32) -> Int? {
-    handle == 0 ? nil : Int(handle >> UInt32(localBits))
+    handle == 0 ? nil : Int(handle >> localBits)
   }
 
   /// `mark` with our field saying "this handle", all other bits as they were.
@@ -173,9 +182,10 @@ public struct ContextTable: ~Copyable {
   func handle(_ slot: Int) -> UInt32 { base | UInt32(truncatingIfNeeded: slot) }
 
   /// The live slot of a handle of this shard, or nil.
+  @inline(__always)
   func slot(_ handle: UInt32) -> Int? {
-    guard handle != 0, handle >> UInt32(localBits) == base >> UInt32(localBits) else { return nil }
-    let slot = Int(handle & ((1 << UInt32(localBits)) &- 1))
+    // Of a handle of this shard the number within it is left, of all else 0 or more than any entry's.
+    let slot = Int(handle ^ base)
     guard slot > 0, slot < entries.count, entries[slot].isLive else { return nil }
     return slot
   }
@@ -303,6 +313,7 @@ extension ContextTable {
     number > 0 && number < Self.countedTags ? tagCounts[number] : TagCount()
   }
 
+  @inline(__always)
   mutating func countAssociation(_ tag: ContextTag) {
     counters.associated &+= 1
     live += 1

@@ -30,33 +30,36 @@ struct IndexRing: ~Copyable {
   /// The element that comes after `distance` others, if there is one.
   func peek(_ distance: Int) -> Element? {
     guard distance < count else { return nil }
-    let position = head + distance
-    return elements[position < span ? position : position - span]
+    let position = head &+ distance
+    return elements[position < span ? position : position &- span]
   }
 
   /// Each slot is in the ring at most once, so there is always room.
+  @inline(__always)
   mutating func append(_ slot: UInt32, at milliseconds: UInt32) {
     guard count < capacity else { return }
     if count == span { widen() }
     let element = Element(slot: slot, milliseconds: milliseconds)
-    var position = head + count
-    if position >= span { position -= span }
+    var position = head &+ count
+    if position >= span { position &-= span }
     if position == elements.count {
       elements.append(element)
     } else {
       elements[position] = element
     }
-    count += 1
+    count &+= 1
   }
 
+  @inline(__always)
   mutating func removeFirst() {
-    head += 1
-    count -= 1
+    head &+= 1
+    count &-= 1
     // Starting over from an empty ring keeps the touched memory as small as the load allows.
     if count == 0 || head == span { head = 0 }
   }
 
   /// Makes room in a full ring: brings the first element to the beginning and doubles the span.
+  @inline(never)
   private mutating func widen() {
     reverse(0, head)
     reverse(head, elements.count)

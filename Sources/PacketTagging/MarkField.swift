@@ -30,29 +30,29 @@ public struct MarkField: Sendable, Hashable, BitwiseCopyable {
   }
 
   /// The bit that says "injected by this engine".
-  @inlinable
-  public var injectedBit: UInt32 { 1 << (shift &+ UInt32(truncatingIfNeeded: handleBits) &+ 1) }
+  @inlinable @inline(__always)
+  public var injectedBit: UInt32 { 1 &<< (shift &+ UInt32(truncatingIfNeeded: handleBits) &+ 1) }
 
-  @inlinable
-  package var epochBit: UInt32 { 1 << (shift &+ UInt32(truncatingIfNeeded: handleBits)) }
+  @inlinable @inline(__always)
+  package var epochBit: UInt32 { 1 &<< (shift &+ UInt32(truncatingIfNeeded: handleBits)) }
 
-  @inlinable
-  package var numberMask: UInt32 { (1 << UInt32(truncatingIfNeeded: handleBits)) &- 1 }
+  @inlinable @inline(__always)
+  package var numberMask: UInt32 { (1 &<< UInt32(truncatingIfNeeded: handleBits)) &- 1 }
 
   /// The handle number in a mark, 0 if there is none of this epoch.
-  @inlinable
+  @inlinable @inline(__always)
   package func number(in mark: UInt32, epoch: Bool) -> UInt32 {
-    let number = mark >> shift & numberMask
+    let number = mark &>> shift & numberMask
     return number != 0 && (mark & epochBit != 0) == epoch ? number : 0
   }
 
   /// `mark` with our field replaced, all other bits as they were.
-  @inlinable
+  @inlinable @inline(__always)
   package func mark(_ mark: UInt32, bearing number: UInt32, epoch: Bool, injected: Bool = false)
     -> UInt32
   {
     var field: UInt32 = 0
-    if number != 0 { field = (number & numberMask) << shift | (epoch ? epochBit : 0) }
+    if number != 0 { field = (number & numberMask) &<< shift | (epoch ? epochBit : 0) }
     if injected { field |= injectedBit }
     return mark & ~mask | field
   }

@@ -2,22 +2,13 @@
 
 /// What an ICMP error tells of the packet that it is about, mostly the first bytes of it.
 public struct EmbeddedPacket: BitwiseCopyable, Sendable {
-  private let network: NetworkFields
+  private var network = NetworkFields()
   /// Its source and destination port, source first; nil if it has none or they were cut.
   public let ports: (source: UInt16, destination: UInt16)?
 
   /// Reads the head of a packet; nil if its IP header is cut or contradicts itself.
   public init?(parsing bytes: RawSpan) {
-    guard let first = bytes.loadByte(at: 0) else { return nil }
-    do throws(MalformedPacket) {
-      switch first >> 4 {
-      case 4: network = try NetworkFields(v4: bytes)
-      case 6: network = try NetworkFields(v6: bytes)
-      default: return nil
-      }
-    } catch {
-      return nil
-    }
+    do throws(MalformedPacket) { try network.read(bytes) } catch { return nil }
     let start = Int(network.dataOffset)
     let hasPorts =
       switch IPProtocol(rawValue: network.protocolNumber) {

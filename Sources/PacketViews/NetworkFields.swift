@@ -14,7 +14,7 @@ struct NetworkFields: BitwiseCopyable, Sendable, Equatable {
   @usableFromInline var fragmentOffset: UInt16 = 0
   /// Where the header behind the IP header and the extension headers begins.
   @usableFromInline var dataOffset: UInt16 = 0
-  @usableFromInline var version: IPVersion
+  @usableFromInline var version = IPVersion.v4
   @usableFromInline var headerLength: UInt8 = 0
   @usableFromInline var protocolNumber: UInt8 = 0
   @usableFromInline var timeToLive: UInt8 = 0
@@ -25,8 +25,23 @@ struct NetworkFields: BitwiseCopyable, Sendable, Equatable {
   @inlinable
   var end: Int { totalLength == 0 ? .max : Int(totalLength) }
 
-  @inlinable @inline(__always)
-  init(v4 bytes: RawSpan) throws(MalformedPacket) {
+  /// Fields with nothing read.
+  @inlinable
+  init() {}
+
+  /// Takes in the headers at the start of `bytes`.
+  @inline(__always)
+  mutating func read(_ bytes: RawSpan) throws(MalformedPacket) {
+    guard let first = bytes.loadByte(at: 0) else { throw .truncated(needed: 20) }
+    switch first >> 4 {
+    case 4: try read(v4: bytes)
+    case 6: try read(v6: bytes)
+    default: throw .badVersion(first >> 4)
+    }
+  }
+
+  @inline(__always)
+  private mutating func read(v4 bytes: RawSpan) throws(MalformedPacket) {
     guard bytes.byteCount >= 20 else { throw .truncated(needed: 20) }
     version = .v4
     let start = bytes.bigEndian32(at: 0)
@@ -51,8 +66,8 @@ struct NetworkFields: BitwiseCopyable, Sendable, Equatable {
     capturedLength = UInt32(truncatingIfNeeded: Swift.min(bytes.byteCount, end))
   }
 
-  @inlinable @inline(never)
-  init(v6 bytes: RawSpan) throws(MalformedPacket) {
+  @inline(never)
+  private mutating func read(v6 bytes: RawSpan) throws(MalformedPacket) {
     guard bytes.byteCount >= 40 else { throw .truncated(needed: 40) }
     version = .v6
     headerLength = 40

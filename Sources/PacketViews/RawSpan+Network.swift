@@ -50,7 +50,7 @@ extension RawSpan {
   public func bigEndian64(at offset: Int) -> UInt64 { loadBigEndian64(at: offset) ?? 0 }
 
   /// The part from `offset`, `length` bytes long, cut to what the span holds; never traps.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(copy self)
   public func slice(from offset: Int, length: Int = .max) -> RawSpan {
     let start = Swift.min(Swift.max(offset, 0), byteCount)

@@ -3,9 +3,9 @@
 /// What `PacketLayout` keeps of the transport header.
 @usableFromInline
 struct TransportFields: BitwiseCopyable, Sendable, Equatable {
-  @usableFromInline var payloadOffset: UInt16
+  @usableFromInline var payloadOffset: UInt16 = 0
   /// Where the payload ends; 0 = not known.
-  @usableFromInline var payloadEnd: UInt32
+  @usableFromInline var payloadEnd: UInt32 = 0
   @usableFromInline var sourcePort: UInt16 = 0
   @usableFromInline var destinationPort: UInt16 = 0
   @usableFromInline var echoIdentifier: UInt16 = 0
@@ -17,8 +17,13 @@ struct TransportFields: BitwiseCopyable, Sendable, Equatable {
   @usableFromInline var isICMP = false
   @usableFromInline var hasEchoIdentifier = false
 
-  @inlinable @inline(__always)
-  init(_ bytes: RawSpan, behind network: NetworkFields) throws(MalformedPacket) {
+  /// Fields with nothing read.
+  @inlinable
+  init() {}
+
+  /// Takes in the header behind `network`, all of whose fields have been read from the same bytes.
+  @inline(__always)
+  mutating func read(_ bytes: RawSpan, behind network: NetworkFields) throws(MalformedPacket) {
     payloadOffset = network.dataOffset
     payloadEnd = network.totalLength
     let number = IPProtocol(rawValue: network.protocolNumber)
@@ -36,14 +41,14 @@ struct TransportFields: BitwiseCopyable, Sendable, Equatable {
   }
 
   /// Checks that the first `length` bytes of the header belong to the packet and were captured.
-  @inlinable @inline(__always)
+  @inline(__always)
   func require(_ length: Int, _ bytes: RawSpan, _ network: NetworkFields) throws(MalformedPacket) {
     let headerEnd = Int(network.dataOffset) &+ length
     guard headerEnd <= network.end else { throw .headerPastEnd(headerEnd) }
     guard headerEnd <= bytes.byteCount else { throw .truncated(needed: headerEnd) }
   }
 
-  @inlinable @inline(__always)
+  @inline(__always)
   mutating func readPorts(
     _ bytes: RawSpan, _ network: NetworkFields, headerLength: Int
   ) throws(MalformedPacket) {
@@ -55,7 +60,7 @@ struct TransportFields: BitwiseCopyable, Sendable, Equatable {
     payloadOffset = network.dataOffset &+ UInt16(truncatingIfNeeded: headerLength)
   }
 
-  @inlinable @inline(__always)
+  @inline(__always)
   mutating func readUDP(_ bytes: RawSpan, _ network: NetworkFields) throws(MalformedPacket) {
     try readPorts(bytes, network, headerLength: 8)
     let start = Int(network.dataOffset)
@@ -68,7 +73,7 @@ struct TransportFields: BitwiseCopyable, Sendable, Equatable {
     payloadEnd = UInt32(truncatingIfNeeded: start &+ length)
   }
 
-  @inlinable @inline(__always)
+  @inline(__always)
   mutating func readTCP(_ bytes: RawSpan, _ network: NetworkFields) throws(MalformedPacket) {
     try readPorts(bytes, network, headerLength: 20)
     let start = Int(network.dataOffset)
@@ -79,7 +84,6 @@ struct TransportFields: BitwiseCopyable, Sendable, Equatable {
     payloadOffset = UInt16(truncatingIfNeeded: start &+ length)
   }
 
-  @inlinable
   mutating func readICMP(
     _ bytes: RawSpan, _ network: NetworkFields, echo first: UInt8, _ second: UInt8
   ) throws(MalformedPacket) {

@@ -37,12 +37,16 @@ import Testing
     }
     let plain = try walks([.inboundTransportV4, .outboundTransportV4, .outboundIPPacketV6])
     for hook in Hook.allCases {
-      #expect(!plain.isSeveral(hook, isIPv6: false) && !plain.isSeveral(hook, isIPv6: true))
+      for isIPv6 in [false, true] {
+        #expect(!plain.several.contains(hook.rawValue, isIPv6: isIPv6))
+      }
     }
     let several = try walks([.inboundTransportV6, .datagramDataV6])
-    #expect(several.isSeveral(.input, isIPv6: true) && several.isSeveral(.output, isIPv6: true))
-    #expect(!several.isSeveral(.input, isIPv6: false))
-    #expect(!several.isSeveral(.forward, isIPv6: true))
+    for hook in [Hook.input, .output] {
+      #expect(several.several.contains(hook.rawValue, isIPv6: true))
+    }
+    #expect(!several.several.contains(Hook.input.rawValue, isIPv6: false))
+    #expect(!several.several.contains(Hook.forward.rawValue, isIPv6: true))
     let positions = several.positions(.input, isIPv6: true)
     #expect(positions.map { several[$0].layer } == [.inboundTransportV6, .datagramDataV6])
     #expect(several.positions(.output, isIPv6: false).isEmpty)

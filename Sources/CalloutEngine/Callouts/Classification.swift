@@ -203,8 +203,8 @@ extension Classification {
   }
 
   /// Whether the packet has a context under `tag`.
-  public mutating func bears(_ tag: ContextTag) -> Bool {
-    (try? contexts.retrieve(tag, from: &packet)) != nil
+  public func bears(_ tag: ContextTag) -> Bool {
+    packet.handle != 0 && contexts.bears(tag, packet)
   }
 
   /// The packet's handle, 0 if it has none.

@@ -51,7 +51,11 @@ package final class CompiledPolicy: Sendable {
   package let policy: FilterPolicy
 
   /// The layers with filters at each hook.
-  package let walks: LayerWalks
+  let walks: LayerWalks
+  /// Where a packet may meet more than the first layer of its hook.
+  package let severalLayers: HookFamilies
+  /// Whether any discard layer has filters.
+  package let hasDiscards: Bool
 
   /// Where it asks for the processes of flows.
   let processInterest: ProcessInterest
@@ -85,6 +89,8 @@ package final class CompiledPolicy: Sendable {
       let filters = layers[Int(layer.rawValue)]
       return filters.end > filters.first
     }
+    severalLayers = walks.several
+    hasDiscards = walks.hasDiscards
     filters = compiler.filters
     conditions = compiler.conditions
     sets = compiler.sets

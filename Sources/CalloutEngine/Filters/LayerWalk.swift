@@ -4,15 +4,16 @@ package import PacketTagging
 package import PacketViews
 
 /// What of a packet tells which layers it meets at its hook.
+@usableFromInline
 package struct PacketTraits: OptionSet, Sendable, BitwiseCopyable {
-  package let rawValue: UInt8
-  package init(rawValue: UInt8) { self.rawValue = rawValue }
+  @usableFromInline package let rawValue: UInt8
+  @inlinable package init(rawValue: UInt8) { self.rawValue = rawValue }
   /// An ICMP error, with the head of the packet that it is about.
-  package static let icmpError = PacketTraits(rawValue: 1)
+  @inlinable package static var icmpError: PacketTraits { PacketTraits(rawValue: 1) }
   /// Neither of TCP nor an ICMP error.
-  package static let datagram = PacketTraits(rawValue: 2)
+  @inlinable package static var datagram: PacketTraits { PacketTraits(rawValue: 2) }
   /// The first packet of a flow that has not been authorized.
-  package static let firstOfFlow = PacketTraits(rawValue: 4)
+  @inlinable package static var firstOfFlow: PacketTraits { PacketTraits(rawValue: 4) }
 
   /// What the headers tell; nothing of flows.
   package init(_ layout: PacketLayout) {
@@ -69,13 +70,13 @@ package struct LayerStep: Sendable, BitwiseCopyable {
 }
 
 /// The layers of a policy at each hook, as the packet path walks them.
-package struct LayerWalks: Sendable {
+struct LayerWalks: Sendable {
   private var steps: [LayerStep] = []
   private var places: [Range<Int32>] = []
   /// Whether any discard layer has filters.
-  package let hasDiscards: Bool
-  /// Bit by hook and family: where other layers than the one of all packets have filters.
-  private var several: UInt16 = 0
+  let hasDiscards: Bool
+  /// Where other layers than the one of all packets have filters.
+  private(set) var several = HookFamilies()
 
   /// The walks over the layers that have filters.
   init(_ hasFilters: (Layer) -> Bool) {
@@ -87,31 +88,50 @@ package struct LayerWalks: Sendable {
         steps += all
         places.append(first..<Int32(steps.count))
         if all.contains(where: { $0.layer != Layer(hook: hook, isIPv6: isIPv6) }) {
-          several |= 1 << UInt16(Self.index(hook, isIPv6))
+          several.insert(hook, isIPv6: isIPv6)
         }
       }
     }
   }
 
-  /// Whether a packet may meet more than the first layer of its hook here.
-  @inline(__always)
-  package func isSeveral(_ hook: Hook, isIPv6: Bool) -> Bool {
-    several >> UInt16(Self.index(hook, isIPv6)) & 1 != 0
-  }
-
   /// The positions of the layers that have filters, in the order in which they are met.
   @inline(__always)
-  package func positions(_ hook: Hook, isIPv6: Bool) -> Range<Int> {
-    let place = places[Self.index(hook, isIPv6)]
+  func positions(_ hook: Hook, isIPv6: Bool) -> Range<Int> {
+    let place = places[HookFamilies.index(hook, isIPv6: isIPv6)]
     return Int(place.lowerBound)..<Int(place.upperBound)
   }
 
-  package subscript(_ position: Int) -> LayerStep { steps[position] }
+  subscript(_ position: Int) -> LayerStep { steps[position] }
+}
 
-  @inline(__always)
-  private static func index(_ hook: Hook, _ isIPv6: Bool) -> Int {
+/// A set of hooks, each for IPv4 or for IPv6.
+@usableFromInline
+package struct HookFamilies: Sendable, BitwiseCopyable {
+  @usableFromInline var bits: UInt16 = 0
+
+  @inlinable @inline(__always)
+  package func contains(_ hook: UInt8, isIPv6: Bool) -> Bool {
+    bits &>> (UInt16(hook) &* 2 &+ (isIPv6 ? 1 : 0)) & 1 != 0
+  }
+
+  mutating func insert(_ hook: Hook, isIPv6: Bool) {
+    bits |= 1 << UInt16(Self.index(hook, isIPv6: isIPv6))
+  }
+
+  static func index(_ hook: Hook, isIPv6: Bool) -> Int {
     Int(hook.rawValue) * 2 + (isIPv6 ? 1 : 0)
   }
+}
+
+// Asked of the policy itself: a copy of the walks would be retained for each packet.
+extension CompiledPolicy {
+  /// The positions of the layers at a hook that have filters, in the order in which they are met.
+  package func walk(_ hook: Hook, isIPv6: Bool) -> Range<Int> {
+    walks.positions(hook, isIPv6: isIPv6)
+  }
+
+  /// The layer at a position of a walk.
+  package func step(_ position: Int) -> LayerStep { walks[position] }
 }
 
 extension Layer {

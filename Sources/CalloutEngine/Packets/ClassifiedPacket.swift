@@ -20,7 +20,7 @@ public struct ClassifiedPacket: ~Copyable, ~Escapable {
   public let metadata: PacketMetadata
   /// The hook at which it waits.
   public let hook: Hook
-  @usableFromInline let pin = AddressPin()
+  @usableFromInline let pin: AddressPin
 
   /// A view of a packet whose layout has been parsed from these bytes.
   ///
@@ -35,6 +35,7 @@ public struct ClassifiedPacket: ~Copyable, ~Escapable {
     self.layer = layer
     self.metadata = metadata
     self.hook = hook ?? layer.hook ?? .prerouting
+    pin = AddressPin()
   }
 
   /// Which way it goes, nil if it is forwarded.
