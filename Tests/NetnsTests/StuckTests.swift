@@ -88,6 +88,34 @@ extension NetnsTests {
       }
     }
 
+    @Test func `A slow callout does not hold up the verdicts of a whole batch`() async throws {
+      try await withTopology { _ in
+        let gate = Gate()
+        let receiver = Receiver(in: "p1")
+        let (seen, early) = (Shared(0), Shared(0))
+        let bridge = makeBridge()
+        try await running(
+          bridge,
+          policy([.outboundTransportV4]) { _, out in
+            out.permit()
+            seen.change { $0 += 1 }
+            // The first is held, so that all others wait when the next are received.
+            if seen.value == 1 { return gate.pass() }
+            if seen.value == 300 { early.change { $0 = receiver.count } }
+            usleep(1000)
+          }
+        ) {
+          let sender = Sender(to: "10.9.1.2", hasRoom: true)
+          sender.send(count: 1)
+          try await expectSoon { seen.value == 1 }
+          sender.send(count: 400)
+          gate.open()
+          try await expectSoon { receiver.count == 401 }
+          #expect(early.value > 100, "\(early.value) of 300 had come")
+        }
+      }
+    }
+
     @Test func `What is registered while a worker is held up takes effect`() async throws {
       try await withTopology { _ in
         let gate = Gate()
