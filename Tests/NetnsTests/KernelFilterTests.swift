@@ -193,8 +193,8 @@ extension NetnsTests {
         }
         outcome.queued = try await bridge.statistics().queues.reduce(0) { $0 + $1.packets }
         outcome.released = bridge.releasedFlows
-        // Between the reading of iptables' counts and the replacing of its rules a packet may come.
-        if backend != .iptables { try await expectAccounting(bridge) }
+        // Packets that come between the reading of a rule's count and its replacement are missing there,
+        // so with that many policies the counts need not add up.
       }
       return outcome
     }
